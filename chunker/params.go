@@ -1,0 +1,100 @@
+package chunker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	rabin "github.com/restic/chunker"
+)
+
+// Limits of Params. They bound what a hostile configuration can ask for.
+const (
+	MinSizeLimit = 4 << 10  // smallest MinSize, in bytes
+	MaxSizeLimit = 16 << 20 // largest MaxSize, in bytes
+	MinBits      = 10       // smallest AverageBits
+	MaxBits      = 23       // largest AverageBits
+)
+
+const (
+	degree     = 53 // of every polynomial
+	windowSize = 64 // bytes that decide about a cut
+)
+
+var (
+	// ErrAlgorithm says that Params name an algorithm this version does not know.
+	ErrAlgorithm = errors.New("unknown chunking algorithm")
+	// ErrParams says that Params lie outside the limits.
+	ErrParams = errors.New("invalid chunking parameters")
+)
+
+// Algorithm numbers a rule for cutting. Numbers are stored in repositories and
+// never change their meaning.
+type Algorithm uint8
+
+// Rabin cuts where the fingerprint's low bits are zero.
+const Rabin Algorithm = 1
+
+// Polynomial is an irreducible polynomial of degree 53 over GF(2), bit i being
+// the coefficient of x^i. It is a secret of the repository: printing one with
+// %v, %s or %#v shows none of it.
+type Polynomial uint64
+
+// String returns a fixed text that does not give the polynomial away.
+func (Polynomial) String() string { return "Polynomial(secret)" }
+
+// GoString returns the same text as String.
+func (p Polynomial) GoString() string { return p.String() }
+
+// RandomPolynomial derives a polynomial from bytes of rand, which is
+// crypto/rand.Reader except in tests. Equal bytes give equal polynomials.
+func RandomPolynomial(rand io.Reader) (Polynomial, error) {
+	p, err := rabin.DerivePolynomial(rand)
+	if err != nil {
+		return 0, fmt.Errorf("derive polynomial: %w", err)
+	}
+	return Polynomial(p), nil
+}
+
+// Params are all that decides about cuts. Each field changes every chunk of a
+// repository, so they are fixed when it is created.
+type Params struct {
+	Algorithm   Algorithm  // the rule, Rabin
+	Polynomial  Polynomial // from RandomPolynomial
+	MinSize     int        // bytes, at least MinSizeLimit; only the last chunk of an input may be shorter
+	MaxSize     int        // bytes, more than MinSize, at most MaxSizeLimit
+	AverageBits int        // MinBits to MaxBits; a cut follows MinSize after 1<<AverageBits bytes on average
+}
+
+// Files returns the parameters for file trees and dumps: 512 KiB to 8 MiB,
+// 1.5 MiB on average.
+func Files(p Polynomial) Params {
+	return Params{Algorithm: Rabin, Polynomial: p, MinSize: 512 << 10, MaxSize: 8 << 20, AverageBits: 20}
+}
+
+// Database returns the parameters for data changed in place, such as databases
+// and disk images: 64 KiB to 1 MiB, 128 KiB on average.
+func Database(p Polynomial) Params {
+	return Params{Algorithm: Rabin, Polynomial: p, MinSize: 64 << 10, MaxSize: 1 << 20, AverageBits: 16}
+}
+
+// Validate returns nil if a Cutter can be made of the parameters, otherwise an
+// error that wraps ErrAlgorithm or ErrParams.
+func (p Params) Validate() error {
+	switch {
+	case p.Algorithm != Rabin:
+		return fmt.Errorf("%w %d", ErrAlgorithm, uint8(p.Algorithm))
+	case p.MinSize < MinSizeLimit:
+		return fmt.Errorf("%w: minimum size %d is below %d", ErrParams, p.MinSize, MinSizeLimit)
+	case p.MaxSize > MaxSizeLimit:
+		return fmt.Errorf("%w: maximum size %d is above %d", ErrParams, p.MaxSize, MaxSizeLimit)
+	case p.MinSize >= p.MaxSize:
+		return fmt.Errorf("%w: minimum size %d is not below maximum size %d", ErrParams, p.MinSize, p.MaxSize)
+	case p.AverageBits < MinBits || p.AverageBits > MaxBits:
+		return fmt.Errorf("%w: average of %d bits is outside %d to %d", ErrParams, p.AverageBits, MinBits, MaxBits)
+	}
+	if pol := rabin.Pol(p.Polynomial); pol.Deg() != degree || !pol.Irreducible() {
+		return fmt.Errorf("%w: polynomial is not irreducible of degree %d", ErrParams, degree)
+	}
+	return nil
+}
