@@ -1,0 +1,171 @@
+package pack
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/snapkeep/snap/internal/wire"
+	"github.com/zeebo/blake3"
+)
+
+// Limits of the format (docs/format.md section 12).
+const (
+	MaxChunkSize        = 16 << 20  // bytes of a chunk, and of the chunks of a segment together
+	MaxSegmentChunks    = 65_536    // chunks in a segment
+	MaxPackSize         = 256 << 20 // bytes of a pack file
+	MaxSegments         = 1_000_000 // segments in a pack
+	maxDirectorySize    = 64 << 20  // bytes of a directory's box
+	maxSegmentHeader    = 4*MaxSegmentChunks + 8
+	MaxSegmentBoxSize   = MaxChunkSize + maxSegmentHeader + 64
+	FooterSize          = 64
+	formatVersion       = 1
+	footerMagic         = "snappack"
+	footerChecksummed   = 48
+	codecRaw, codecZstd = 0, 1
+)
+
+// Chunk is one chunk of a segment.
+type Chunk struct {
+	ID     ChunkID
+	Length uint32 // bytes, before compression
+}
+
+// Segment is a directory's row on one segment.
+type Segment struct {
+	Kind   Kind
+	Offset uint32 // of the box in the pack
+	Length uint32 // of the box
+	Chunks []Chunk
+}
+
+// Directory lists the segments of a pack in the order in which they stand.
+type Directory []Segment
+
+// AppendDirectory appends the encoding of d without padding. It uses the order and
+// the lengths of the segments, not their offsets.
+//
+//	segment count ‖ per segment: kind, length, chunk count ‖ ids ‖ chunk lengths
+func AppendDirectory(dst []byte, d Directory) []byte {
+	dst = wire.AppendUvarint(dst, uint64(len(d)))
+	for _, s := range d {
+		dst = append(dst, byte(s.Kind))
+		dst = wire.AppendUvarint(dst, uint64(s.Length))
+		dst = wire.AppendUvarint(dst, uint64(len(s.Chunks)))
+	}
+	for _, s := range d {
+		for _, c := range s.Chunks {
+			dst = append(dst, c.ID[:]...)
+		}
+	}
+	for _, s := range d {
+		for _, c := range s.Chunks {
+			dst = wire.AppendUvarint(dst, uint64(c.Length))
+		}
+	}
+	return dst
+}
+
+// ReadDirectory reads what AppendDirectory wrote, with the offsets that follow from
+// the lengths. Errors stay in r.
+func ReadDirectory(r *wire.Reader) Directory {
+	count := r.Count(min(MaxSegments, r.Len())) // a segment takes more than a byte
+	d := make(Directory, 0, count)
+	var offset, chunks uint64
+	for range count {
+		s := Segment{Kind: Kind(r.Byte()), Offset: uint32(offset), Length: uint32(r.Count(MaxSegmentBoxSize))}
+		n := r.Count(MaxSegmentChunks)
+		if r.Err() != nil {
+			return nil
+		}
+		if s.Kind < KindData || s.Kind > KindRefs || n == 0 {
+			r.Failf("segment of kind %d with %d chunks", s.Kind, n)
+			return nil
+		}
+		offset += uint64(s.Length)
+		chunks += uint64(n)
+		if offset > MaxPackSize || chunks*17 > uint64(r.Len()) {
+			r.Failf("segments or chunks over the limit")
+			return nil
+		}
+		s.Chunks = make([]Chunk, n)
+		d = append(d, s)
+	}
+	for _, s := range d {
+		for i := range s.Chunks {
+			r.Fill(s.Chunks[i].ID[:])
+		}
+	}
+	for _, s := range d {
+		var sum int
+		for i := range s.Chunks {
+			n := r.Count(MaxChunkSize)
+			if sum += n; n == 0 || sum > MaxChunkSize || s.Chunks[i].ID.IsZero() {
+				r.Failf("chunk of %d bytes in a segment of %d", n, sum)
+				return nil
+			}
+			s.Chunks[i].Length = uint32(n)
+		}
+	}
+	if r.Err() != nil {
+		return nil
+	}
+	return d
+}
+
+// footer is the fixed end of a pack.
+//
+//	 0 magic "snappack"   8 version u16   10 class   11 zero   12 directory's length u32
+//	16 repository id     32 zero, 16     48 first 16 bytes of hash(0..47)
+type footer struct {
+	class           Class
+	directoryLength uint32
+	repo            [16]byte
+}
+
+func (f footer) append(dst []byte) []byte {
+	var b [FooterSize]byte
+	copy(b[:], footerMagic)
+	binary.LittleEndian.PutUint16(b[8:], formatVersion)
+	b[10] = byte(f.class)
+	binary.LittleEndian.PutUint32(b[12:], f.directoryLength)
+	copy(b[16:], f.repo[:])
+	sum := blake3.Sum256(b[:footerChecksummed])
+	copy(b[footerChecksummed:], sum[:])
+	return append(dst, b[:]...)
+}
+
+func decodeFooter(b []byte) (footer, error) {
+	var f footer
+	if len(b) != FooterSize || string(b[:8]) != footerMagic {
+		return f, fmt.Errorf("%w: no footer", ErrCorrupt)
+	}
+	sum := blake3.Sum256(b[:footerChecksummed])
+	if !bytes.Equal(sum[:FooterSize-footerChecksummed], b[footerChecksummed:]) {
+		return f, fmt.Errorf("%w: footer's checksum", ErrCorrupt)
+	}
+	if v := binary.LittleEndian.Uint16(b[8:]); v != formatVersion {
+		return f, fmt.Errorf("%w: version %d", ErrNewer, v)
+	}
+	f.class = Class(b[10])
+	f.directoryLength = binary.LittleEndian.Uint32(b[12:])
+	copy(f.repo[:], b[16:])
+	var zero [16]byte
+	if (f.class != ClassData && f.class != ClassMeta) || b[11] != 0 || !bytes.Equal(b[32:48], zero[:]) {
+		return f, fmt.Errorf("%w: footer", ErrCorrupt)
+	}
+	return f, nil
+}
+
+// PaddedSize returns the smallest length on the PADMÉ grid that is n or more
+// (docs/format.md section 6).
+func PaddedSize(n int64) int64 {
+	if n < 2 {
+		return n
+	}
+	e := bits.Len64(uint64(n)) - 1
+	s := bits.Len64(uint64(e))
+	mask := int64(1)<<(e-s) - 1
+	return (n + mask) &^ mask
+}

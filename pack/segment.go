@@ -1,0 +1,162 @@
+package pack
+
+import (
+	"fmt"
+
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/internal/wire"
+	"github.com/zeebo/blake3"
+)
+
+// IDKey computes chunk ids. It is safe for concurrent use.
+type IDKey [32]byte
+
+// Hasher computes the chunk ids of one IDKey without allocating. It serves one
+// goroutine.
+type Hasher struct {
+	keyed *blake3.Hasher
+	in    [33]byte
+	out   [32]byte
+}
+
+// NewHasher returns a Hasher for k.
+func (k *IDKey) NewHasher() *Hasher {
+	h, err := blake3.NewKeyed(k[:])
+	if err != nil {
+		panic("pack: internal error: " + err.Error()) // only a wrong length fails
+	}
+	return &Hasher{keyed: h}
+}
+
+// Sum returns the id of a chunk of the kind, and the plain hash of its bytes.
+func (h *Hasher) Sum(kind Kind, chunk []byte) (ChunkID, [32]byte) {
+	plain := blake3.Sum256(chunk)
+	return h.FromHash(kind, plain), plain
+}
+
+// FromHash returns the id of the chunk of the kind whose plain hash is known.
+func (h *Hasher) FromHash(kind Kind, plain [32]byte) (id ChunkID) {
+	h.in[0] = byte(kind)
+	copy(h.in[1:], plain[:])
+	h.keyed.Reset()
+	h.keyed.Write(h.in[:])
+	h.keyed.Sum(h.out[:0])
+	copy(id[:], h.out[:])
+	return id
+}
+
+// Encoder makes segments. It keeps buffers between calls and serves one goroutine.
+type Encoder struct {
+	key        *seal.Key
+	compressor *compress.Compressor
+	plain      []byte
+}
+
+// NewEncoder returns an Encoder that compresses with c and seals with key.
+func NewEncoder(key *seal.Key, c *compress.Compressor) *Encoder {
+	return &Encoder{key: key, compressor: c}
+}
+
+// Append appends to dst a segment of the kind with the chunks whose bytes, joined,
+// are body and whose lengths are given. digest MUST be collision resistant and
+// determine body (the plain hashes of the chunks, hashed, will do); it enters the
+// nonce.
+//
+//	codec ‖ chunk count ‖ lengths ‖ body
+func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, digest [32]byte) ([]byte, error) {
+	if len(lengths) == 0 || len(lengths) > MaxSegmentChunks || len(body) > MaxChunkSize {
+		return dst, fmt.Errorf("pack: segment of %d chunks and %d bytes is over the limit", len(lengths), len(body))
+	}
+	p := append(e.plain[:0], codecZstd)
+	p = wire.AppendUvarint(p, uint64(len(lengths)))
+	for _, n := range lengths {
+		p = wire.AppendUvarint(p, uint64(n))
+	}
+	head := len(p)
+	p, smaller := e.compressor.Append(p, body)
+	if smaller {
+		// Another compressor may make other bytes of the same body: the nonce
+		// has to depend on what is sealed.
+		digest = blake3.Sum256(p)
+	} else {
+		p = append(p[:head], body...)
+		p[0] = codecRaw
+		digest = rawDigest(p[:head], digest)
+	}
+	e.plain = p
+	return e.key.SealDigest(dst, byte(kind), p, digest)
+}
+
+// rawDigest binds the head of an uncompressed segment to the digest of its body.
+func rawDigest(head []byte, digest [32]byte) [32]byte {
+	b := make([]byte, 0, 256)
+	b = append(b, digest[:]...)
+	return blake3.Sum256(append(b, head...))
+}
+
+// Decoder opens segments. It keeps buffers between calls and serves one goroutine.
+type Decoder struct {
+	decompressor *compress.Decompressor
+	hasher       *Hasher
+	plain, body  []byte
+	chunks       [][]byte
+}
+
+// NewDecoder returns a Decoder that computes chunk ids with k.
+func NewDecoder(k *IDKey, d *compress.Decompressor) *Decoder {
+	return &Decoder{decompressor: d, hasher: k.NewHasher()}
+}
+
+// Open returns the chunks of the segment in box. They are valid until the next call.
+// Their ids have not been compared with anything: see Check.
+func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
+	if len(box) > MaxSegmentBoxSize {
+		return nil, fmt.Errorf("%w: segment of %d bytes", ErrCorrupt, len(box))
+	}
+	plain, err := key.Open(d.plain[:0], byte(kind), box)
+	if err != nil {
+		return nil, fmt.Errorf("%w: segment: %w", ErrCorrupt, err)
+	}
+	d.plain = plain
+	r := wire.NewReader(plain)
+	codec, count := r.Byte(), r.Count(min(MaxSegmentChunks, r.Len()))
+	if codec > codecZstd {
+		return nil, fmt.Errorf("%w: codec %d", ErrNewer, codec)
+	}
+	lengths := *r // read twice: first the sum, then each
+	sum := 0
+	for range count {
+		n := r.Count(MaxChunkSize)
+		if sum += n; n == 0 || sum > MaxChunkSize {
+			r.Failf("chunk of %d bytes", n)
+		}
+	}
+	if r.Err() != nil || count == 0 {
+		return nil, fmt.Errorf("%w: segment's head", ErrCorrupt)
+	}
+	body := r.Next(r.Len())
+	if codec == codecZstd {
+		if body, err = d.decompressor.Append(d.body[:0], body, sum); err != nil {
+			return nil, fmt.Errorf("%w: segment: %w", ErrCorrupt, err)
+		}
+		d.body = body
+	} else if len(body) != sum {
+		return nil, fmt.Errorf("%w: segment of %d bytes, want %d", ErrCorrupt, len(body), sum)
+	}
+	d.chunks = d.chunks[:0]
+	for range count {
+		n := lengths.Count(MaxChunkSize)
+		d.chunks = append(d.chunks, body[:n:n])
+		body = body[n:]
+	}
+	return d.chunks, nil
+}
+
+// Check returns an error that wraps ErrChunkMismatch unless chunk has the id.
+func (d *Decoder) Check(kind Kind, id ChunkID, chunk []byte) error {
+	if got, _ := d.hasher.Sum(kind, chunk); got != id {
+		return fmt.Errorf("%w: %s holds the bytes of %s", ErrChunkMismatch, id, got)
+	}
+	return nil
+}
