@@ -92,4 +92,5 @@ type Entry struct {
 	Marks       Marks
 	Problem     string
 	Parts       []Part // content of a regular file
+	Listed      bool   // Parts name list pages, which hold the parts (format section 8.3)
 }
