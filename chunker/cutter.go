@@ -1,10 +1,13 @@
 package chunker
 
+// longTail is the number of bytes for which a block is quicker than searchTail.
+const longTail = 2048
+
 // Cutter finds the cuts of one set of parameters. It is immutable after New and
 // may be used by several goroutines at once.
 type Cutter struct {
 	params Params
-	mask   uint64 // low AverageBits bits
+	mask   uint64 // the bits of a state that are zero at a candidate
 	table  *table
 }
 
@@ -13,7 +16,7 @@ func New(p Params) (*Cutter, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	return &Cutter{params: p, mask: 1<<p.AverageBits - 1, table: newTable(p.Polynomial)}, nil
+	return &Cutter{params: p, mask: (1<<p.AverageBits - 1) << nextBits, table: newTable(p.Polynomial)}, nil
 }
 
 // Params returns what the Cutter was made of.
@@ -43,24 +46,50 @@ func (c *Cutter) Resume(buf []byte, scanned int, final bool) int {
 	return 0
 }
 
-// search returns the first length from shortest to len(buf) that ends in a
-// candidate, or 0.
+// search returns the first length from shortest to len(buf) at which buf has a
+// candidate, or 0. It looks at windowSize bytes before shortest, too.
 func (c *Cutter) search(buf []byte, shortest int) int {
+	n := shortest
+	for ; len(buf)-n > blockLength; n += blockLength {
+		if i := c.searchBlock(buf, n); i < blockLength {
+			return n + i
+		}
+	}
+	// A last block overlaps the one before, where no candidate is.
+	if n > shortest && len(buf)-n > longTail {
+		last := len(buf) - blockLength - 1
+		if i := c.searchBlock(buf, last); i < blockLength {
+			return last + i
+		}
+		n = last + blockLength
+	}
+	return c.searchTail(buf, n)
+}
+
+// searchBlock searches the lengths from n to n+blockLength-1, of which the last
+// is below len(buf), and returns how far beyond n the first candidate is.
+func (c *Cutter) searchBlock(buf []byte, n int) int {
+	return c.table.firstCandidate((*[blockSize]byte)(buf[n-windowSize:]), c.mask)
+}
+
+// searchTail is search, byte by byte.
+func (c *Cutter) searchTail(buf []byte, shortest int) int {
 	if shortest > len(buf) {
 		return 0
 	}
 	t := c.table
-	d := uint64(0)
+	state := uint64(0)
 	for _, b := range buf[shortest-windowSize : shortest] {
-		d = d<<8 ^ t.reduce[d>>topShift] ^ uint64(b)
+		state = t.append(state, b)
 	}
+	state = t.append(state, 0) // nothing waits yet
 	for n := shortest; ; n++ {
-		if d&c.mask == 0 {
+		if state&c.mask == 0 {
 			return n
 		}
 		if n == len(buf) {
 			return 0
 		}
-		d = d<<8 ^ t.reduce[d>>topShift] ^ t.leave[buf[n-windowSize]] ^ uint64(buf[n])
+		state = t.slide(state^uint64(buf[n]), buf[n-windowSize], 0)
 	}
 }
