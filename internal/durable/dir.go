@@ -242,3 +242,17 @@ func (d *Dir) before(step string) error {
 	}
 	return nil
 }
+
+// Taken returns the error for a name that is taken: it sees that the file is
+// durable under the name, which its writer may still be about to do, and wraps
+// fs.ErrExist.
+func (d *Dir) Taken(name string) error {
+	folder, err := d.openFolder(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.syncFolder(folder), folder.Close()); err != nil {
+		return err
+	}
+	return &fs.PathError{Op: "link", Path: name, Err: fs.ErrExist}
+}

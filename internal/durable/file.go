@@ -105,19 +105,19 @@ func (f *File) commit(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.publish(folder, path.Base(name)); err != nil {
+	if err := f.publish(folder, name); err != nil {
 		return errors.Join(err, folder.Close())
 	}
 	return folder.Close()
 }
 
 // publish takes the steps from the fsync of the file to that of the folder.
-func (f *File) publish(folder *os.File, base string) error {
+func (f *File) publish(folder *os.File, name string) error {
 	linkable, err := f.finish()
 	if err != nil {
 		return err
 	}
-	err = f.link(linkable, folder, base)
+	err = f.link(linkable, folder, name)
 	if linkable != nil {
 		err = errors.Join(err, linkable.Close())
 	}
@@ -127,7 +127,7 @@ func (f *File) publish(folder *os.File, base string) error {
 		if err != nil {
 			// The name may not last, so nobody shall find it. It is ours: no
 			// other file can have taken it.
-			err = errors.Join(err, unlinkAt(f.dir, folder, base))
+			err = errors.Join(err, unlinkAt(f.dir, folder, name))
 		}
 		return err
 	}
@@ -166,14 +166,14 @@ func (f *File) finish() (linkable *os.File, err error) {
 }
 
 // link gives the file its name.
-func (f *File) link(linkable, folder *os.File, base string) error {
+func (f *File) link(linkable, folder *os.File, name string) error {
 	if err := f.dir.before("link"); err != nil {
 		return err
 	}
 	if f.temp == "" {
-		return linkAnonymous(linkable, folder, base)
+		return linkAnonymous(linkable, folder, name)
 	}
-	return renameExclusive(f.dir, f.temp, folder, base)
+	return renameExclusive(f.dir, f.temp, folder, name)
 }
 
 // Close drops the file unless it was committed. It may be called again.

@@ -21,21 +21,23 @@ func (d *Dir) openAnonymous() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "temporary file"), nil
 }
 
-// linkAnonymous gives the file a name in folder that must not be taken. The
+// linkAnonymous gives the file a name that must not be taken. The folder of
+// that name is open as folder. The
 // way through /proc needs no privilege, unlike AT_EMPTY_PATH on older kernels.
-func linkAnonymous(f, folder *os.File, base string) error {
+func linkAnonymous(f, folder *os.File, name string) error {
+	base := path.Base(name)
 	source := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	_, err := retryEINTR(func() (int, error) {
 		return 0, unix.Linkat(unix.AT_FDCWD, source, int(folder.Fd()), base, unix.AT_SYMLINK_FOLLOW)
 	})
-	if err == nil || errors.Is(err, fs.ErrExist) || !errors.Is(err, fs.ErrNotExist) {
-		return linkError("link", base, err)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return linkError("link", name, err)
 	}
 	// No /proc here.
 	_, err = retryEINTR(func() (int, error) {
 		return 0, unix.Linkat(int(f.Fd()), "", int(folder.Fd()), base, unix.AT_EMPTY_PATH)
 	})
-	return linkError("link", base, err)
+	return linkError("link", name, err)
 }
 
 // duplicate returns another descriptor of the same open file.
@@ -47,33 +49,34 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// renameExclusive moves the file temp of d to a name in folder that must not
-// be taken.
-func renameExclusive(d *Dir, temp string, folder *os.File, base string) error {
+// renameExclusive moves the file temp of d to a name that must not be taken.
+// The folder of that name is open as folder.
+func renameExclusive(d *Dir, temp string, folder *os.File, name string) error {
 	tempFolder, err := d.root.Open(path.Dir(temp))
 	if err != nil {
 		return err
 	}
 	defer tempFolder.Close()
 	from, to := int(tempFolder.Fd()), int(folder.Fd())
-	tempBase := path.Base(temp)
+	tempBase, base := path.Base(temp), path.Base(name)
 	_, err = retryEINTR(func() (int, error) {
 		return 0, unix.Renameat2(from, tempBase, to, base, unix.RENAME_NOREPLACE)
 	})
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
-		return linkError("rename", base, err)
+		return linkError("rename", name, err)
 	}
 	// The file system does not know the flag.
 	if err := unix.Linkat(from, tempBase, to, base, 0); err != nil {
-		return linkError("link", base, err)
+		return linkError("link", name, err)
 	}
 	// A second name in the temporary folder does no harm: it is cleaned later.
 	_ = unix.Unlinkat(from, tempBase, 0)
 	return nil
 }
 
-func unlinkAt(_ *Dir, folder *os.File, base string) error {
-	return linkError("unlink", base, unix.Unlinkat(int(folder.Fd()), base, 0))
+// unlinkAt removes a name whose folder is open as folder.
+func unlinkAt(_ *Dir, folder *os.File, name string) error {
+	return linkError("unlink", name, unix.Unlinkat(int(folder.Fd()), path.Base(name), 0))
 }
 
 // startWriteback asks the kernel to start writing a range to the disk and does

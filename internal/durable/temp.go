@@ -49,11 +49,11 @@ func (d *Dir) tryAnonymous() error {
 		return err
 	}
 	defer folder.Close()
-	base := strings.ToLower(rand.Text())
-	if err := linkAnonymous(f, folder, base); err != nil {
+	name := path.Join(TempName, strings.ToLower(rand.Text()))
+	if err := linkAnonymous(f, folder, name); err != nil {
 		return err
 	}
-	return unlinkAt(d, folder, base)
+	return unlinkAt(d, folder, name)
 }
 
 // CleanTemp removes temporary files that were not written to for at least age,
