@@ -1,0 +1,161 @@
+package index
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/snapkeep/snap/internal/wire"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Limits of the format (docs/format.md section 12).
+const (
+	MaxFileSize   = 64 << 20  // bytes of an index file as it is stored
+	MaxBodySize   = 256 << 20 // bytes of its body
+	MaxPacks      = 100_000   // packs in an index file
+	formatVersion = 1
+	idSize        = 32 // bytes of the name of a pack or an index file
+)
+
+// Pack is what an index file says about one pack.
+type Pack struct {
+	ID        pack.ID
+	Class     pack.Class
+	Size      int64 // bytes of the pack file
+	Directory pack.Directory
+}
+
+// Chunks returns how many chunks the pack holds.
+func (p Pack) Chunks() int {
+	n := 0
+	for _, s := range p.Directory {
+		n += len(s.Chunks)
+	}
+	return n
+}
+
+// File is the content of an index file.
+type File struct {
+	Supersedes []pack.ID // names of the index files that this one replaces
+	Packs      []Pack
+}
+
+// Encode returns the body of an index file (docs/format.md section 7). The caller
+// keeps within MaxPacks and MaxBodySize.
+//
+//	version ‖ count, names of superseded files ‖ count, packs
+func Encode(f File) []byte {
+	b := wire.AppendUvarint(nil, formatVersion)
+	b = wire.AppendUvarint(b, uint64(len(f.Supersedes)))
+	for _, id := range f.Supersedes {
+		b = append(b, id[:]...)
+	}
+	b = wire.AppendUvarint(b, uint64(len(f.Packs)))
+	for _, p := range f.Packs {
+		b = append(b, p.ID[:]...)
+		b = append(b, byte(p.Class))
+		b = wire.AppendUvarint(b, uint64(p.Size))
+		b = pack.AppendDirectory(b, p.Directory)
+	}
+	return b
+}
+
+// Decode reads what Encode wrote and keeps no part of body. The error is ErrCorrupt or ErrNewer.
+func Decode(body []byte) (File, error) {
+	var f File
+	r := wire.NewReader(body)
+	supersedes, count, err := readHead(r)
+	if err != nil {
+		return f, err
+	}
+	f.Supersedes = supersedes
+	for range count {
+		p, err := readPack(r)
+		if err != nil {
+			return File{}, err
+		}
+		f.Packs = append(f.Packs, p)
+	}
+	if err := r.End(); err != nil {
+		return File{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return f, nil
+}
+
+// Scan yields the packs of the body of an index file one after the other and holds one at a time.
+// An error, ErrCorrupt or ErrNewer, comes last and with the zero Pack; what came before it counts for nothing.
+func Scan(body []byte) iter.Seq2[Pack, error] {
+	return func(yield func(Pack, error) bool) {
+		r := wire.NewReader(body)
+		_, count, err := readHead(r)
+		if err != nil {
+			yield(Pack{}, err)
+			return
+		}
+		for range count {
+			p, err := readPack(r)
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+		if err := r.End(); err != nil {
+			yield(Pack{}, fmt.Errorf("%w: %v", ErrCorrupt, err))
+		}
+	}
+}
+
+// readHead reads what stands in front of the packs, and their number.
+func readHead(r *wire.Reader) (supersedes []pack.ID, packs int, err error) {
+	version := r.Uvarint()
+	if r.Err() == nil && version > formatVersion {
+		return nil, 0, fmt.Errorf("%w: version %d", ErrNewer, version)
+	}
+	if version != formatVersion {
+		r.Failf("version %d", version)
+	}
+	if n := r.Count(r.Len() / idSize); n > 0 {
+		supersedes = make([]pack.ID, n)
+		for i := range supersedes {
+			r.Fill(supersedes[i][:])
+		}
+	}
+	packs = r.Count(MaxPacks)
+	if err := r.Err(); err != nil {
+		return nil, 0, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return supersedes, packs, nil
+}
+
+func readPack(r *wire.Reader) (Pack, error) {
+	var p Pack
+	r.Fill(p.ID[:])
+	p.Class = pack.Class(r.Byte())
+	p.Size = int64(r.Count(pack.MaxPackSize))
+	p.Directory = pack.ReadDirectory(r)
+	if r.Err() == nil {
+		checkPack(r, p)
+	}
+	if err := r.Err(); err != nil {
+		return Pack{}, fmt.Errorf("%w: pack %s: %v", ErrCorrupt, p.ID, err)
+	}
+	return p, nil
+}
+
+// checkPack fails r if the parts of p do not fit together.
+func checkPack(r *wire.Reader, p Pack) {
+	if p.Class != pack.ClassData && p.Class != pack.ClassMeta {
+		r.Failf("class %d", p.Class)
+		return
+	}
+	end := int64(0)
+	for _, s := range p.Directory {
+		if s.Kind.Class() != p.Class {
+			r.Failf("segment of kind %d in a pack of class %d", s.Kind, p.Class)
+			return
+		}
+		end += int64(s.Length)
+	}
+	if end > p.Size {
+		r.Failf("segments of %d bytes in a pack of %d", end, p.Size)
+	}
+}

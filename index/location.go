@@ -1,0 +1,51 @@
+package index
+
+import "github.com/snapkeep/snap/pack"
+
+// Location says where a chunk is.
+type Location struct {
+	Pack      pack.ID
+	Class     pack.Class
+	Offset    uint32 // of the segment's box in the pack
+	Length    uint32 // of the segment's box
+	Ordinal   uint16 // of the chunk in the segment
+	Condemned bool   // the pack is condemned: nothing new may refer to this row
+}
+
+// PackInfo is what a Set knows about a pack.
+type PackInfo struct {
+	ID        pack.ID
+	Class     pack.Class
+	Size      int64 // bytes of the pack file
+	Segments  int
+	Chunks    int
+	Condemned bool
+}
+
+// packRow is a pack in a table. Its chunks and segments reach to the firsts of the row behind it.
+type packRow struct {
+	id           pack.ID
+	size         uint32
+	class        pack.Class
+	elsewhere    bool // only listed here; another table holds its rows
+	firstChunk   uint32
+	firstSegment uint32
+}
+
+// segmentRow is a segment in a table: the position of its first chunk, and where its box ends in the
+// pack. The box begins where the one before it ends.
+type segmentRow struct {
+	firstChunk uint32
+	end        uint32
+}
+
+// bitset is a set of small numbers. The nil bitset is empty and stays so.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]&(1<<(i&63)) != 0 }
+
+func (b bitset) set(i int) { b[i>>6] |= 1 << (i & 63) }
+
+func (b bitset) clear(i int) { b[i>>6] &^= 1 << (i & 63) }

@@ -1,0 +1,158 @@
+package index
+
+import (
+	"iter"
+	"math/bits"
+	"sync"
+
+	"github.com/snapkeep/snap/pack"
+)
+
+// Marks says which rows of a Set are needed. It covers the rows that the Set had when it was made, and is
+// safe for concurrent use.
+//
+// Of a chunk with several rows one is marked, the others count as dead: the one in a pack that was not
+// condemned whose id is the lowest, so that everybody who marks chooses the same. A row in
+// a condemned pack is never marked.
+type Marks struct {
+	parts []*part
+
+	mu   sync.Mutex // guards live
+	live []bitset   // for each part, by position
+}
+
+// NewMarks returns Marks for the rows of the Set without a mark.
+func (s *Set) NewMarks() *Marks {
+	m := &Marks{parts: s.snapshot()}
+	for _, p := range m.parts {
+		m.live = append(m.live, newBitset(p.chunks()))
+	}
+	return m
+}
+
+// Close releases what the Marks hold. They must not be used any more.
+func (m *Marks) Close() {}
+
+// Mark marks chunks and appends those without a row outside of condemned packs to missing. It is fast
+// for many ids at once; it neither changes nor keeps them.
+func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range ids {
+		part, position, ok := m.choose(id)
+		if !ok {
+			missing = append(missing, id)
+			continue
+		}
+		m.live[part].set(int(position))
+	}
+	return missing
+}
+
+// Marked reports whether the chunk is marked.
+func (m *Marks) Marked(id pack.ChunkID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	part, position, ok := m.choose(id)
+	return ok && m.live[part].has(int(position))
+}
+
+// choose returns the row of id that a mark is for.
+func (m *Marks) choose(id pack.ChunkID) (part int, position uint32, ok bool) {
+	var buffer [4]uint32
+	var best pack.ID
+	for i, p := range m.parts {
+		for _, at := range p.positions(id, buffer[:0]) {
+			l, valid := p.location(at)
+			if !valid || l.Condemned || (ok && string(l.Pack[:]) >= string(best[:])) {
+				continue
+			}
+			part, position, ok, best = i, at, true, l.Pack
+		}
+	}
+	return part, position, ok
+}
+
+// Usage says how much of a pack is needed. Bytes are those of the boxes of segments: a
+// segment is live if one of its chunks is.
+type Usage struct {
+	PackInfo
+	LiveChunks   int
+	LiveSegments int
+	LiveBytes    int64
+	DeadBytes    int64
+}
+
+// Usage yields the packs with their use, also condemned ones, in no order.
+func (m *Marks) Usage() iter.Seq[Usage] {
+	return func(yield func(Usage) bool) {
+		for k, p := range m.parts {
+			for i := range p.packCount() {
+				if p.holds(i) && !yield(m.usage(k, i)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m *Marks) usage(part, i int) Usage {
+	u := Usage{PackInfo: m.parts[part].info(i)}
+	m.segments(part, i, func(s SegmentUsage) {
+		u.LiveChunks += s.Live
+		if s.Live > 0 {
+			u.LiveSegments++
+			u.LiveBytes += int64(s.Length)
+		} else {
+			u.DeadBytes += int64(s.Length)
+		}
+	})
+	return u
+}
+
+// SegmentUsage says how much of a segment is needed.
+type SegmentUsage struct {
+	Offset, Length uint32 // of the box in the pack
+	Chunks         int
+	Live           int // chunks that are marked
+}
+
+// Segments returns the use of the segments of a pack in their order; nil if the pack is unknown or empty.
+func (m *Marks) Segments(id pack.ID) []SegmentUsage {
+	for k, p := range m.parts {
+		if i, ok := p.find(id); ok {
+			var all []SegmentUsage
+			m.segments(k, i, func(s SegmentUsage) { all = append(all, s) })
+			return all
+		}
+	}
+	return nil
+}
+
+func (m *Marks) segments(part, i int, fn func(SegmentUsage)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.parts[part]
+	offset := uint32(0)
+	for k := int(p.pack(i).firstSegment); k < int(p.pack(i+1).firstSegment); k++ {
+		s := p.segment(k)
+		first, end := int(s.firstChunk), int(p.segment(k+1).firstChunk)
+		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - first, Live: m.live[part].count(first, end)})
+		offset = s.end
+	}
+}
+
+// count returns how many numbers from first to end, exclusive, are in the set.
+func (b bitset) count(first, end int) int {
+	n := 0
+	for i := first; i < end; {
+		word := b[i>>6] >> (i & 63)
+		width := min(64-i&63, end-i)
+		if width < 64 {
+			word &= 1<<width - 1
+		}
+		n += bits.OnesCount64(word)
+		i += width
+	}
+	return n
+}
