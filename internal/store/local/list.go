@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/snapkeep/snap/internal/durable"
 	"github.com/snapkeep/snap/internal/store"
 )
 
@@ -23,7 +22,7 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(name string, si
 	folder := "."
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		folder = prefix[:i]
-		if store.CheckName(folder) != nil {
+		if store.CheckName(folder) != nil || isTemp(folder) {
 			return l.check() // no file has such a name
 		}
 	}
@@ -104,7 +103,7 @@ func (l *lister) entry(root *os.Root, folder string, entry fs.DirEntry) error {
 	if folder != "." {
 		name = folder + "/" + name
 	}
-	if store.CheckName(name) != nil || name == durable.TempName {
+	if store.CheckName(name) != nil || isTemp(name) {
 		return nil
 	}
 	matches := strings.HasPrefix(name, l.prefix)

@@ -207,10 +207,16 @@ func (s *Store) checkName(ctx context.Context, name string) error {
 	if err := store.CheckName(name); err != nil {
 		return err
 	}
-	if name == durable.TempName || strings.HasPrefix(name, durable.TempName+"/") {
+	if isTemp(name) {
 		return fmt.Errorf("%s is the folder for temporary files: %w", durable.TempName, fs.ErrInvalid)
 	}
 	return nil
+}
+
+// isTemp reports whether name is that of the folder for temporary files or of
+// something in it.
+func isTemp(name string) bool {
+	return name == durable.TempName || strings.HasPrefix(name, durable.TempName+"/")
 }
 
 // wrap adds the operation and the file to an error.
