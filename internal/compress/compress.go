@@ -37,7 +37,7 @@ func ParseLevel(s string) (Level, error) {
 }
 
 // windowSize bounds how far a match reaches back, and with it an encoder's memory.
-const windowSize = 4 << 20
+const windowSize = 2 << 20
 
 // Compressor compresses. It is safe for concurrent use; each concurrent call holds
 // one encoder, and encoders are kept for later calls.

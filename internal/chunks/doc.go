@@ -1,0 +1,14 @@
+// Package chunks saves chunks in packs and loads them again. It joins the formats of
+// packages pack and index with a store: engines above it know chunk ids only.
+//
+// A Writer serves one run. Its Savers, one a goroutine, hash, deduplicate, compress,
+// seal and verify; one goroutine for each class of packs appends what they made to the
+// open pack. Nothing is indexed before its pack is durable:
+//
+//	Saver ─┐
+//	Saver ─┼─ sealed segments ─► packer ─► store ─► rows of the index ─► index file
+//	Saver ─┘
+//
+// A Loader reads: it looks a chunk up, reads its segment in one range, opens it and
+// checks each chunk that it hands out against its id.
+package chunks

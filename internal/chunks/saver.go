@@ -1,0 +1,205 @@
+package chunks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/snapkeep/snap/pack"
+	"github.com/zeebo/blake3"
+)
+
+// Sizes of segments. SegmentSize was chosen by stored size against the time to read
+// one file and the waste of a half dead segment: docs/decisions.
+const (
+	SegmentSize     = 2 << 20   // raw bytes at which a segment of small chunks of data is ended
+	metaSegmentSize = 512 << 10 // the same for pages
+	ownSegment      = 512 << 10 // a chunk of at least so many bytes is a segment of its own
+)
+
+// Saver saves chunks for one goroutine: it hashes, deduplicates, compresses, seals and
+// verifies. What it collects for a segment is saved at the latest by Flush.
+type Saver struct {
+	w        *Writer
+	hasher   *pack.Hasher
+	verifier *pack.Decoder
+	data     *pack.Encoder // nil until file data is sealed
+	meta     *pack.Encoder
+	open     [pack.KindRefs + 1]segment // by kind
+	lengths  []uint32
+}
+
+// segment collects small chunks of a kind.
+type segment struct {
+	body   []byte
+	chunks []pack.Chunk
+	plain  []byte // plain hashes of the chunks, joined
+}
+
+// NewSaver returns a Saver of w.
+func (w *Writer) NewSaver() *Saver {
+	return &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: pack.NewDecoder(&w.keys.ChunkIDs, &w.unpack),
+		meta: pack.NewEncoder(w.keys.Metadata, w.meta)}
+}
+
+// Tail returns a buffer of at least n bytes for the next small chunk of the kind, to be
+// filled from its start and handed to SaveTail, without a copy in between. It is void
+// after any other call with that kind.
+func (s *Saver) Tail(ctx context.Context, kind pack.Kind, n int) ([]byte, error) {
+	seg := &s.open[kind]
+	if len(seg.body)+n > pack.MaxChunkSize || (len(seg.body) > 0 && len(seg.body)+n > s.target(kind)*2) {
+		if err := s.flush(ctx, kind); err != nil {
+			return nil, err
+		}
+	}
+	if need := len(seg.body) + n; cap(seg.body) < need {
+		body := make([]byte, len(seg.body), max(need, s.target(kind)+s.target(kind)/4))
+		copy(body, seg.body)
+		seg.body = body
+	}
+	return seg.body[len(seg.body):cap(seg.body)], nil
+}
+
+// SaveTail saves the first n bytes of the buffer that Tail returned as a chunk.
+func (s *Saver) SaveTail(ctx context.Context, kind pack.Kind, n int) (pack.ChunkID, error) {
+	seg := &s.open[kind]
+	chunk := seg.body[len(seg.body) : len(seg.body)+n]
+	id, plain := s.hasher.Sum(kind, chunk)
+	if !s.w.claim(id) {
+		return id, nil
+	}
+	seg.body = seg.body[:len(seg.body)+n]
+	return id, s.added(ctx, kind, id, plain, n)
+}
+
+// Save saves a chunk of the kind, 1 byte to 16 MiB long, and returns its id. It does
+// not keep chunk.
+func (s *Saver) Save(ctx context.Context, kind pack.Kind, chunk []byte) (pack.ChunkID, error) {
+	id, plain := s.hasher.Sum(kind, chunk)
+	if !s.w.claim(id) {
+		return id, nil
+	}
+	if len(chunk) >= ownSegment {
+		return id, s.seal(ctx, kind, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
+	}
+	if _, err := s.Tail(ctx, kind, len(chunk)); err != nil {
+		return id, err
+	}
+	seg := &s.open[kind]
+	seg.body = append(seg.body, chunk...)
+	return id, s.added(ctx, kind, id, plain, len(chunk))
+}
+
+func (s *Saver) added(ctx context.Context, kind pack.Kind, id pack.ChunkID, plain [32]byte, n int) error {
+	seg := &s.open[kind]
+	seg.chunks = append(seg.chunks, pack.Chunk{ID: id, Length: uint32(n)})
+	seg.plain = append(seg.plain, plain[:]...)
+	if len(seg.body) >= s.target(kind) || len(seg.chunks) == pack.MaxSegmentChunks {
+		return s.flush(ctx, kind)
+	}
+	return nil
+}
+
+func (s *Saver) target(kind pack.Kind) int {
+	if kind == pack.KindData {
+		return SegmentSize
+	}
+	return metaSegmentSize
+}
+
+// Flush saves what has been collected. A Saver can be used on after it.
+func (s *Saver) Flush(ctx context.Context) error {
+	for kind := pack.KindData; kind <= pack.KindRefs; kind++ {
+		if err := s.flush(ctx, kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Saver) flush(ctx context.Context, kind pack.Kind) error {
+	seg := &s.open[kind]
+	if len(seg.chunks) == 0 {
+		return nil
+	}
+	err := s.seal(ctx, kind, seg.body, seg.chunks, blake3.Sum256(seg.plain))
+	seg.body, seg.chunks, seg.plain = seg.body[:0], nil, seg.plain[:0]
+	return err
+}
+
+// seal makes a segment, verifies it and hands it on. digest determines body.
+func (s *Saver) seal(ctx context.Context, kind pack.Kind, body []byte, chunks []pack.Chunk, digest [32]byte) error {
+	encoder := s.meta
+	if kind == pack.KindData {
+		if s.data == nil {
+			key, err := s.w.contentKey(ctx)
+			if err != nil {
+				return err
+			}
+			s.data = pack.NewEncoder(key, s.w.data)
+		}
+		encoder = s.data
+	}
+	s.lengths = s.lengths[:0]
+	for _, c := range chunks {
+		s.lengths = append(s.lengths, c.Length)
+	}
+	box := s.w.box()
+	box, err := encoder.Append(box, kind, s.lengths, body, digest)
+	if err != nil {
+		return err
+	}
+	if err := s.verify(ctx, kind, box, chunks); err != nil {
+		return err
+	}
+	s.w.count(kind, chunks, len(body), len(box))
+	return s.w.send(ctx, sealedSegment{kind, box, chunks})
+}
+
+// verify opens a segment again and compares its chunks with their ids, before it counts
+// as written.
+func (s *Saver) verify(ctx context.Context, kind pack.Kind, box []byte, chunks []pack.Chunk) error {
+	if s.w.opts.Corrupt != nil {
+		s.w.opts.Corrupt(box)
+	}
+	if s.w.opts.SkipVerify {
+		return nil
+	}
+	key := s.w.keys.Metadata
+	if kind == pack.KindData {
+		key = s.w.content
+	}
+	opened, err := s.verifier.Open(key, kind, box)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrVerify, err)
+	}
+	if len(opened) != len(chunks) {
+		return fmt.Errorf("%w: %d chunks, want %d", ErrVerify, len(opened), len(chunks))
+	}
+	for i, chunk := range opened {
+		if err := s.verifier.Check(kind, chunks[i].ID, chunk); err != nil {
+			return fmt.Errorf("%w: %w", ErrVerify, err)
+		}
+	}
+	return nil
+}
+
+func (w *Writer) box() []byte {
+	if b, ok := w.boxes.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func (w *Writer) count(kind pack.Kind, chunks []pack.Chunk, raw, stored int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Bytes += int64(raw)
+	w.stats.StoredBytes += int64(stored)
+	if kind == pack.KindData {
+		w.stats.DataChunks += int64(len(chunks))
+		w.stats.DataBytes += int64(raw)
+		w.stats.StoredData += int64(stored)
+	} else {
+		w.stats.TreeChunks += int64(len(chunks))
+	}
+}

@@ -1,0 +1,235 @@
+package chunks
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/pack"
+	"golang.org/x/sync/errgroup"
+)
+
+// Defaults of Options.
+const (
+	DefaultPackSize      = 32 << 20
+	checkpointBytes      = 256 << 20       // of packs between two index files
+	checkpointInterval   = 2 * time.Minute // between two index files
+	maxIndexRows         = 200_000         // of an index file
+	segmentQueue         = 4               // sealed segments waiting for the packer, a class
+	maxUnfinishedCommits = 2               // packs that are made durable beside the open one
+)
+
+// Options of a Writer. The zero value means defaults.
+type Options struct {
+	PackSize    int            // bytes at which a data pack is ended; 0 means DefaultPackSize
+	Compression compress.Level // of file data; metadata is always compressed
+	// SkipVerify leaves out opening each sealed segment again before it is written.
+	SkipVerify bool
+	// Corrupt, if not nil, may change a sealed segment before it is verified. It is
+	// for tests that prove the verification.
+	Corrupt func(box []byte)
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Writer saves the chunks of one run. Its methods are safe for concurrent use.
+type Writer struct {
+	store   Store
+	set     *index.Set
+	keys    Keys
+	records *sealed.Records
+	opts    Options
+	data    *compress.Compressor
+	meta    *compress.Compressor
+	unpack  compress.Decompressor
+	boxes   sync.Pool
+	packers [3]*packer // by class
+	group   *errgroup.Group
+	ctx     context.Context
+
+	contentOnce sync.Once
+	content     *seal.Key
+	contentErr  error
+
+	mu      sync.Mutex // guards what follows
+	claimed map[pack.ChunkID]struct{}
+	rows    []index.Pack // of durable packs that no index file names so far
+	rowsLen int
+	bytes   int64 // of the packs in rows
+	written time.Time
+	indexes []pack.ID
+	stats   Stats
+	err     error
+}
+
+// Stats counts what a Writer saved.
+type Stats struct {
+	DataChunks, TreeChunks int64 // new chunks of file data, and of trees
+	Bytes                  int64 // of new chunks before compression
+	StoredBytes            int64 // of the segments that hold them
+	DataBytes              int64 // of new chunks of file data before compression
+	StoredData             int64 // of the segments that hold these
+	Packs                  int64
+	PackBytes              int64 // of pack files, with padding and directories
+}
+
+// NewWriter returns a Writer into store that deduplicates against set and adds its rows
+// to it. Close or Finish ends its goroutines, which also end with ctx.
+func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts Options) (*Writer, error) {
+	if opts.PackSize == 0 {
+		opts.PackSize = DefaultPackSize
+	}
+	if opts.PackSize < 1<<20 || opts.PackSize > pack.MaxPackSize/2 {
+		return nil, fmt.Errorf("pack size of %d bytes: want 1 MiB to 128 MiB", opts.PackSize)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	data, err := compress.NewCompressor(opts.Compression)
+	if err != nil {
+		return nil, err
+	}
+	meta, err := compress.NewCompressor(compress.Default)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, data: data, meta: meta,
+		claimed: map[pack.ChunkID]struct{}{}, written: opts.Now()}
+	w.group, w.ctx = errgroup.WithContext(ctx)
+	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
+		p := &packer{w: w, class: class, in: make(chan sealedSegment, segmentQueue)}
+		w.packers[class] = p
+		w.group.Go(func() error { return p.run(w.ctx) })
+	}
+	return w, nil
+}
+
+// Has reports whether the chunk is stored, or about to be by this run.
+func (w *Writer) Has(id pack.ChunkID) bool {
+	w.mu.Lock()
+	_, ok := w.claimed[id]
+	w.mu.Unlock()
+	return ok || w.set.Has(id)
+}
+
+// claim reports whether the caller is the one to save the chunk: it is neither stored
+// nor claimed by another.
+func (w *Writer) claim(id pack.ChunkID) bool {
+	w.mu.Lock()
+	_, ok := w.claimed[id]
+	w.mu.Unlock()
+	if ok || w.set.Has(id) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.claimed[id]; ok {
+		return false
+	}
+	w.claimed[id] = struct{}{}
+	return true
+}
+
+// contentKey returns the run's content key.
+func (w *Writer) contentKey(ctx context.Context) (*seal.Key, error) {
+	w.contentOnce.Do(func() { w.content, w.contentErr = w.keys.NewContent(ctx) })
+	return w.content, w.contentErr
+}
+
+// Stats returns the counts so far.
+func (w *Writer) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stats
+}
+
+// send hands a sealed segment to the packer of its class.
+func (w *Writer) send(ctx context.Context, s sealedSegment) error {
+	select {
+	case w.packers[s.kind.Class()].in <- s:
+		return nil
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// packDone notes a durable pack, and writes an index file now and then so that an
+// interrupted run leaves what it wrote usable by the next.
+func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
+	w.set.Add(p)
+	w.mu.Lock()
+	w.stats.Packs++
+	w.stats.PackBytes += p.Size
+	w.rows = append(w.rows, p)
+	w.bytes += p.Size
+	for _, s := range p.Directory {
+		w.rowsLen += len(s.Chunks)
+		for _, c := range s.Chunks {
+			delete(w.claimed, c.ID)
+		}
+	}
+	due := w.rowsLen >= maxIndexRows || w.bytes >= checkpointBytes || w.opts.Now().Sub(w.written) >= checkpointInterval
+	w.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return w.writeIndex(ctx)
+}
+
+// writeIndex makes an index file of the packs that are durable.
+func (w *Writer) writeIndex(ctx context.Context) error {
+	w.mu.Lock()
+	rows := w.rows
+	w.rows, w.rowsLen, w.bytes, w.written = nil, 0, 0, w.opts.Now()
+	w.mu.Unlock()
+	if len(rows) == 0 {
+		return nil
+	}
+	id, err := w.records.Save(ctx, sealed.Index, index.Encode(index.File{Packs: rows}))
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.indexes = append(w.indexes, id)
+	w.mu.Unlock()
+	return nil
+}
+
+// Finish makes everything durable that the Savers flushed: packs, then index. It
+// returns the index files that this run wrote. Call it once, after the last Flush.
+func (w *Writer) Finish(ctx context.Context) ([]pack.ID, error) {
+	if err := w.stop(); err != nil {
+		return nil, err
+	}
+	if err := w.writeIndex(ctx); err != nil {
+		return nil, err
+	}
+	return w.indexes, nil
+}
+
+// Abandon ends a run that will not commit: what is durable is indexed for the next run,
+// if the store still works, and goroutines end.
+func (w *Writer) Abandon(ctx context.Context) error {
+	w.mu.Lock()
+	w.err = context.Canceled
+	w.mu.Unlock()
+	w.stop()
+	return w.writeIndex(ctx)
+}
+
+// stop ends the packers and waits for them.
+func (w *Writer) stop() error {
+	for _, p := range w.packers {
+		if p != nil {
+			close(p.in)
+		}
+	}
+	return w.group.Wait()
+}

@@ -1,0 +1,141 @@
+// Package sealed stores and loads records: small files, each one sealed box, named by
+// the hash of its bytes (docs/format.md sections 2 and 5).
+package sealed
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/record"
+	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Store is what this package needs of a store.
+type Store interface {
+	Create(ctx context.Context, name string, data io.Reader, size int64) error
+	ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error)
+	Stat(ctx context.Context, name string) (size int64, modTime time.Time, err error)
+}
+
+// ErrCorrupt says that a record is damaged: its bytes do not match its name, or it is
+// not authentic.
+var ErrCorrupt = errors.New("corrupt record")
+
+// Kind is one kind of record.
+type Kind struct {
+	Box    byte   // kind of its box
+	Prefix string // of its names, with a slash at the end
+	Limit  int    // bytes of its body
+}
+
+// The kinds of records (docs/format.md sections 7 to 12).
+var (
+	Index    = Kind{seal.KindIndex, "index/", 256 << 20}
+	Snapshot = Kind{seal.KindSnapshot, "snapshots/", 4 << 20}
+	Trash    = Kind{seal.KindSnapshot, "trash/", 4 << 20}
+	Label    = Kind{seal.KindLabel, "labels/", 4 << 20}
+	Prune    = Kind{seal.KindPrune, "prune/", 64 << 20}
+	Log      = Kind{seal.KindLog, "log/", 4 << 20}
+)
+
+// Records stores and loads the records of one repository. It is safe for concurrent
+// use.
+type Records struct {
+	store Store
+	key   *seal.Key
+	codec *record.Codec
+}
+
+// New returns the Records in store, sealed with the metadata key.
+func New(store Store, key *seal.Key) *Records {
+	codec, err := record.NewCodec(compress.Default)
+	if err != nil {
+		panic("sealed: internal error: " + err.Error()) // only an unknown level fails
+	}
+	return &Records{store, key, codec}
+}
+
+// Seal returns the file that holds body, and its name's ID.
+func (r *Records) Seal(k Kind, body []byte) (pack.ID, []byte, error) {
+	if len(body) > k.Limit {
+		return pack.ID{}, nil, fmt.Errorf("record of %d bytes in %s is over the limit of %d", len(body), k.Prefix, k.Limit)
+	}
+	box, err := r.key.Seal(nil, k.Box, r.codec.Pack(nil, body))
+	if err != nil {
+		return pack.ID{}, nil, err
+	}
+	return pack.SumID(box), box, nil
+}
+
+// Save seals body and stores it. What it wrote opens to body again, or it fails.
+func (r *Records) Save(ctx context.Context, k Kind, body []byte) (pack.ID, error) {
+	id, file, err := r.Seal(k, body)
+	if err != nil {
+		return pack.ID{}, err
+	}
+	if back, err := r.Open(k, id, file); err != nil || !bytes.Equal(back, body) {
+		return pack.ID{}, fmt.Errorf("record in %s does not open to what was sealed", k.Prefix)
+	}
+	err = r.store.Create(ctx, k.Prefix+id.String(), bytes.NewReader(file), int64(len(file)))
+	return id, err
+}
+
+// Open opens a file that was read under the name of id.
+func (r *Records) Open(k Kind, id pack.ID, file []byte) ([]byte, error) {
+	if pack.SumID(file) != id {
+		return nil, fmt.Errorf("%w: bytes do not match the name", ErrCorrupt)
+	}
+	plain, err := r.key.Open(nil, k.Box, file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	body, err := r.codec.Unpack(plain, k.Limit)
+	if errors.Is(err, record.ErrCorrupt) {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return body, err
+}
+
+// Load reads and opens the record id.
+func (r *Records) Load(ctx context.Context, k Kind, id pack.ID) ([]byte, error) {
+	name := k.Prefix + id.String()
+	file, err := ReadFile(ctx, r.store, name, int64(k.Limit)+1024)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.Open(k, id, file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return body, nil
+}
+
+// ReadFile reads a whole file of at most limit bytes.
+func ReadFile(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
+	size, _, err := store.Stat(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, fmt.Errorf("%s: %w: %d bytes are over the limit of %d", name, ErrCorrupt, size, limit)
+	}
+	data := make([]byte, size)
+	n, err := store.ReadAt(ctx, name, data, 0)
+	if n == len(data) {
+		return data, nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w: cut off", name, ErrCorrupt)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	return nil, err
+}
