@@ -1,0 +1,219 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/inode"
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+)
+
+// dir is an open folder in a root.
+type dir struct {
+	w      *walk
+	fd     int
+	path   string         // absolute; for patterns and messages, never to open
+	states []filter.State // of the walk's lists
+
+	mu     sync.Mutex // guards the place of fd in the listing
+	listed bool
+}
+
+// readNames reads the names of the folder from its beginning.
+func (d *dir) readNames(l *listing) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.listed {
+		if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
+			return err
+		}
+	}
+	d.listed = true
+	return l.read(d.fd)
+}
+
+// List reads the folder and looks at its entries.
+func (d *dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
+	l := listings.Get().(*listing)
+	defer l.release()
+	readErr := d.readNames(l)
+	if readErr != nil {
+		readErr = fmt.Errorf("list %q: %w", d.path, readErr)
+	}
+	l.sort()
+	if len(d.w.lists) > 0 {
+		l.keep(func(name string) bool { return !d.excludes(name) })
+	}
+	for _, m := range d.w.markers {
+		if l.has(m.name) && m.present(d.fd) {
+			l.keep(func(name string) bool { return name == m.name })
+		}
+	}
+	stats, problems, err := d.lookAll(ctx, l)
+	return stats, problems, errors.Join(readErr, err)
+}
+
+// lookAll looks at all names of l.
+func (d *dir) lookAll(ctx context.Context, l *listing) ([]tree.Stat, []source.Problem, error) {
+	var (
+		stats    = make([]tree.Stat, len(l.keys))
+		problems []source.Problem
+		all      = string(l.names)
+		n        = 0
+	)
+	for i := range l.keys {
+		if i%1024 == 1023 && ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		k := &l.keys[i]
+		st := &stats[n]
+		err := l.at.At(d.fd, &l.names[k.offset], unix.AT_SYMLINK_NOFOLLOW)
+		switch {
+		case err == unix.ENOENT:
+			continue
+		case err != nil:
+			problems = append(problems, source.Problem{
+				Stat: tree.Stat{Name: all[k.offset : k.offset+k.length], Kind: inode.KindOfDirent(k.kind), Inode: k.inode},
+				Err:  fmt.Errorf("look at entry: %w", err),
+			})
+			continue
+		}
+		l.at.Stat(st)
+		st.Name = all[k.offset : k.offset+k.length]
+		if d.wants(st, &l.at) {
+			n++
+		} else {
+			*st = tree.Stat{}
+		}
+	}
+	return stats[:n], problems, nil
+}
+
+// wants reports whether an entry belongs to the backup by what it is.
+func (d *dir) wants(st *tree.Stat, at *inode.Look) bool {
+	o := &d.w.o
+	switch {
+	case o.ExcludeLargerThan > 0 && st.Kind == tree.Regular && st.Size > o.ExcludeLargerThan:
+		return false
+	case d.w.devices != nil && st.Kind != tree.Directory && at.MountRoot() && !d.w.devices[st.Device]:
+		// Only what is mounted here lies elsewhere: an overlay shows device numbers of
+		// its layers for files.
+		return false
+	case o.ExcludeFunc != nil:
+		return !o.ExcludeFunc(joinPath(d.path, st.Name), st)
+	}
+	return true
+}
+
+// excludes reports whether a pattern excludes name.
+func (d *dir) excludes(name string) bool {
+	for i, l := range d.w.lists {
+		if matched, _ := l.Match(d.states[i], name); matched {
+			return true
+		}
+	}
+	return false
+}
+
+// OpenDir opens a folder beneath d without following links.
+func (d *dir) OpenDir(_ context.Context, st *tree.Stat) (source.Dir, error) {
+	if d.w.devices != nil && !d.w.devices[st.Device] {
+		return emptyDir{}, nil
+	}
+	fd, err := inode.OpenQuiet(d.fd, st.Name, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, d.openError(st, err)
+	}
+	if d.w.devices != nil {
+		var at inode.Look
+		if err := at.Fd(fd); err != nil || !d.w.devices[at.Device()] {
+			inode.Close(fd)
+			return emptyDir{}, err
+		}
+	}
+	sub := &dir{w: d.w, fd: fd}
+	sub.path, sub.states = d.enter(st.Name)
+	return sub, nil
+}
+
+// openError names an error of opening an entry.
+func (d *dir) openError(st *tree.Stat, err error) error {
+	switch err {
+	case unix.ELOOP, unix.ENOTDIR, unix.ENXIO:
+		// It has become a link, no folder, or a socket.
+		err = fmt.Errorf("%w: %w", source.ErrReplaced, err)
+	}
+	return fmt.Errorf("open %q: %w", joinPath(d.path, st.Name), err)
+}
+
+// Open opens a regular file beneath d without following links.
+func (d *dir) Open(_ context.Context, st *tree.Stat) (source.File, error) {
+	fd, err := inode.OpenQuiet(d.fd, st.Name, 0)
+	if err != nil {
+		return nil, d.openError(st, err)
+	}
+	f := &file{fd: fd, name: st.Name}
+	if err := f.check(st); err != nil {
+		f.Close()
+		return nil, d.openError(st, err)
+	}
+	return f, nil
+}
+
+// Close closes the folder.
+func (d *dir) Close() error { return inode.Close(d.fd) }
+
+// emptyDir is a folder that is not entered.
+type emptyDir struct{}
+
+func (emptyDir) List(context.Context) ([]tree.Stat, []source.Problem, error) { return nil, nil, nil }
+
+func (emptyDir) OpenDir(context.Context, *tree.Stat) (source.Dir, error) {
+	return nil, unix.ENOENT
+}
+
+func (emptyDir) Open(context.Context, *tree.Stat) (source.File, error) { return nil, unix.ENOENT }
+
+func (emptyDir) Describe(context.Context, *tree.Stat, *tree.Entry, source.File) error {
+	return unix.ENOENT
+}
+
+func (emptyDir) Close() error { return nil }
+
+// present reports whether the marker lies in the folder fd.
+func (m marker) present(dirfd int) bool {
+	if m.header == "" {
+		return true
+	}
+	fd, err := inode.OpenQuiet(dirfd, m.name, 0)
+	if err != nil {
+		return false
+	}
+	defer inode.Close(fd)
+	var at inode.Look
+	if at.Fd(fd) != nil || at.Kind() != tree.Regular {
+		return false
+	}
+	b := make([]byte, len(m.header))
+	for n := 0; n < len(b); {
+		k, err := unix.Pread(fd, b[n:], int64(n))
+		if k <= 0 && err != unix.EINTR {
+			return false
+		}
+		n += max(k, 0)
+	}
+	return string(b) == m.header
+}
+
+func joinPath(dir, name string) string {
+	if dir == "/" {
+		return dir + name
+	}
+	return dir + "/" + name
+}

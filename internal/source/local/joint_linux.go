@@ -1,0 +1,168 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snapkeep/snap/internal/inode"
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+)
+
+// joint is a folder above roots: it shows only what leads to them. Links to such
+// folders are followed.
+type joint struct {
+	dir
+	node *node
+}
+
+// openJoint returns j with its descriptor set to that of name.
+func openJoint(dirfd int, name string, j *joint) (*joint, error) {
+	var err error
+	if j.fd, err = inode.OpenFollowed(dirfd, name, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+		return nil, fmt.Errorf("open %q: %w", j.path, err)
+	}
+	return j, nil
+}
+
+// List looks at what leads to the roots.
+func (j *joint) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	var (
+		stats []tree.Stat
+		errs  []error
+	)
+	for _, name := range slices.Sorted(maps.Keys(j.node.children)) {
+		st, at := tree.Stat{Name: name}, inode.Look{}
+		if err := j.lookAt(name, &st, &at); err != nil {
+			errs = append(errs, &RootError{Path: joinPath(j.path, name), Err: err})
+			continue
+		}
+		if !j.node.children[name].root || j.wants(&st, &at) {
+			stats = append(stats, st)
+		}
+	}
+	return stats, nil, errors.Join(errs...)
+}
+
+// lookAt looks at one child. A folder above a root is what its link leads to, and so
+// is a device that shall be read.
+func (j *joint) lookAt(name string, st *tree.Stat, at *inode.Look) error {
+	c := append([]byte(name), 0)
+	if !j.node.children[name].root {
+		if err := at.At(j.fd, &c[0], 0); err != nil {
+			return err
+		}
+		if at.Kind() != tree.Directory {
+			return unix.ENOTDIR
+		}
+		at.Stat(st)
+		return nil
+	}
+	if j.w.o.ReadSpecial {
+		if err := at.At(j.fd, &c[0], 0); err == nil && at.Kind() == tree.BlockDevice {
+			f, err := j.openDevice(name)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			*st, err = f.Stat()
+			return err
+		}
+	}
+	if err := at.At(j.fd, &c[0], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	at.Stat(st)
+	return nil
+}
+
+// OpenDir opens a root, or the next folder on the way to one.
+func (j *joint) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
+	n := j.node.children[st.Name]
+	switch {
+	case n == nil:
+		return nil, fmt.Errorf("open %q: %w", joinPath(j.path, st.Name), unix.ENOENT)
+	case n.root:
+		return j.dir.OpenDir(ctx, st)
+	}
+	sub := &joint{node: n}
+	sub.w = j.w
+	sub.path, sub.states = j.enter(st.Name)
+	return openJoint(j.fd, st.Name, sub)
+}
+
+// Open opens a root that is a file or a device.
+func (j *joint) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
+	if j.w.o.ReadSpecial && j.readsDevice(st.Name) {
+		return j.openDevice(st.Name)
+	}
+	return j.dir.Open(ctx, st)
+}
+
+// readsDevice reports whether name is a root that leads to a block device.
+func (j *joint) readsDevice(name string) bool {
+	n := j.node.children[name]
+	if n == nil || !n.root {
+		return false
+	}
+	var at inode.Look
+	c := append([]byte(name), 0)
+	return at.At(j.fd, &c[0], 0) == nil && at.Kind() == tree.BlockDevice
+}
+
+func (j *joint) openDevice(name string) (*file, error) {
+	fd, err := inode.OpenFollowed(j.fd, name, unix.O_RDONLY)
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", joinPath(j.path, name), err)
+	}
+	f := &file{fd: fd, name: name, device: true}
+	var at inode.Look
+	if err = at.Fd(fd); err == nil && at.Kind() != tree.BlockDevice {
+		err = source.ErrReplaced
+	}
+	if err == nil {
+		f.size, err = unix.Seek(fd, 0, unix.SEEK_END)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open %q: %w", joinPath(j.path, name), err)
+	}
+	return f, nil
+}
+
+// asRegular makes the stat of a device that of a file of size bytes. Nothing tells when
+// a device was written to, so its times are those of the look: it is never
+// taken as unchanged.
+func asRegular(st *tree.Stat, size int64) {
+	st.Kind, st.Rdev, st.Size, st.Links = tree.Regular, 0, size, 1
+	st.Mode &^= 0o7000
+	st.ModTime = tree.TimeOf(time.Now())
+	st.ChangeTime = st.ModTime
+}
+
+// Describe fills in what is known of a root, or of a folder on the way to one.
+func (j *joint) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
+	n := j.node.children[st.Name]
+	switch {
+	case n != nil && !n.root:
+		fd, err := inode.OpenFollowed(j.fd, st.Name, unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			fd, err = inode.OpenFollowed(j.fd, st.Name, unix.O_PATH|unix.O_DIRECTORY)
+			return j.describeFd(st, e, fd, true, err)
+		}
+		return j.describeFd(st, e, fd, false, nil)
+	case j.w.o.ReadSpecial && st.Kind == tree.Regular && j.readsDevice(st.Name):
+		j.w.owners.fill(st, e)
+		return nil
+	}
+	return j.dir.Describe(ctx, st, e, f)
+}

@@ -1,0 +1,112 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/tree"
+)
+
+// Options say what is read. Only Roots is required.
+type Options struct {
+	// Roots are the files and folders to back up, at least one. A relative path
+	// is taken from the current folder when New is called. What lies in another
+	// root is dropped from the list. Links among the folders that lead to a root are
+	// followed, a root that is a link itself is backed up as a link.
+	Roots []string
+
+	// Exclude leaves out what one of the lists matches, by absolute path.
+	Exclude []*filter.List
+
+	// ExcludeFunc leaves out entries for which it returns true; nil excludes nothing. It gets
+	// the absolute path and must not keep the stat. It is called from several
+	// goroutines at once.
+	ExcludeFunc func(path string, st *tree.Stat) bool
+
+	// OneFileSystem stays on the file systems of the roots: folders that lie on
+	// another one are backed up empty.
+	OneFileSystem bool
+
+	// ExcludeCaches leaves out what lies in folders with a CACHEDIR.TAG that begins
+	// with its signature, except the tag.
+	ExcludeCaches bool
+
+	// ExcludeIfPresent leaves out what lies in folders with a file of one of these
+	// names, except that file. "name:header" asks that the file begins with the header.
+	ExcludeIfPresent []string
+
+	// ExcludeLargerThan leaves out regular files of more bytes; 0 means no limit.
+	ExcludeLargerThan int64
+
+	// ReadSpecial reads the content of roots that are block devices, or links to
+	// one, as that of regular files.
+	ReadSpecial bool
+
+	// WithAtime notes access times.
+	WithAtime bool
+
+	// NoXattrs leaves out extended attributes, with them ACLs and capabilities.
+	NoXattrs bool
+}
+
+// marker is a file whose presence excludes its neighbours.
+type marker struct {
+	name, header string
+}
+
+const cacheTag, cacheSignature = "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55"
+
+// maxHeader bounds the header that a marker asks for.
+const maxHeader = 1 << 16
+
+func (o *Options) markers() ([]marker, error) {
+	var list []marker
+	if o.ExcludeCaches {
+		list = append(list, marker{cacheTag, cacheSignature})
+	}
+	for _, s := range o.ExcludeIfPresent {
+		name, header, _ := strings.Cut(s, ":")
+		if name == "" || strings.Contains(name, "/") || len(header) > maxHeader {
+			return nil, fmt.Errorf("exclude if present: %q is no name of a file", s)
+		}
+		list = append(list, marker{name, header})
+	}
+	return list, nil
+}
+
+// cleanRoots returns the roots as absolute paths, rising: those to read, and those
+// that are read anyway because they lie in another one.
+func cleanRoots(roots []string) (kept, nested []string, err error) {
+	if len(roots) == 0 {
+		return nil, nil, errors.New("nothing to back up: no root")
+	}
+	var paths []string
+	for _, root := range roots {
+		if root == "" || strings.Contains(root, "\x00") {
+			return nil, nil, fmt.Errorf("root %q is no path", root)
+		}
+		abs, err := filepath.Abs(root)
+		if err != nil {
+			return nil, nil, fmt.Errorf("root %q: %w", root, err)
+		}
+		paths = append(paths, abs)
+	}
+	slices.Sort(paths)
+	for _, p := range slices.Compact(paths) {
+		if slices.ContainsFunc(kept, func(q string) bool { return within(q, p) }) {
+			nested = append(nested, p)
+		} else {
+			kept = append(kept, p)
+		}
+	}
+	return kept, nested, nil
+}
+
+// within reports whether the path p is dir or lies in it.
+func within(dir, p string) bool {
+	return dir == "/" || p == dir || strings.HasPrefix(p, dir+"/")
+}

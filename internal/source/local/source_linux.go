@@ -1,0 +1,162 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/inode"
+	"github.com/snapkeep/snap/internal/source"
+)
+
+// Source reads local files. It may be used by several goroutines at once.
+type Source struct {
+	o       Options
+	markers []marker
+	roots   []string       // absolute, rising, none within another
+	nested  []string       // roots within others; their file systems are read too
+	top     *node          // what leads to the roots
+	owners  *owners        // names of users and groups
+	lists   []*filter.List // those of o.Exclude that are not empty
+}
+
+// node is a root, or a folder above one.
+type node struct {
+	root     bool
+	children map[string]*node
+}
+
+// RootError says which root could not be opened. It satisfies errors.Is(err,
+// source.ErrRootMissing) if it does not exist.
+type RootError struct {
+	Path string
+	Err  error
+}
+
+func (e *RootError) Error() string { return fmt.Sprintf("root %q: %v", e.Path, e.Err) }
+
+// Unwrap returns the reason, and source.ErrRootMissing if the root does not exist.
+func (e *RootError) Unwrap() []error {
+	if errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, unix.ENOTDIR) {
+		return []error{source.ErrRootMissing, e.Err}
+	}
+	return []error{e.Err}
+}
+
+// New returns a source that reads what o says. It looks at no file yet.
+func New(o Options) (*Source, error) {
+	roots, nested, err := cleanRoots(o.Roots)
+	if err != nil {
+		return nil, err
+	}
+	markers, err := o.markers()
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{o: o, markers: markers, roots: roots, nested: nested, top: &node{}, owners: newOwners()}
+	for _, l := range o.Exclude {
+		if !l.Empty() {
+			s.lists = append(s.lists, l)
+		}
+	}
+	for _, root := range roots {
+		if !s.excluded(root) {
+			s.top.add(root)
+		}
+	}
+	if !s.top.root && s.top.children == nil {
+		return nil, errors.New("nothing to back up: every root is excluded")
+	}
+	return s, nil
+}
+
+func (n *node) add(root string) {
+	for name := range strings.SplitSeq(root, "/") {
+		if name == "" {
+			continue
+		}
+		if n.children == nil {
+			n.children = map[string]*node{}
+		}
+		if n.children[name] == nil {
+			n.children[name] = &node{}
+		}
+		n = n.children[name]
+	}
+	n.root = true
+}
+
+func (s *Source) excluded(root string) bool {
+	for _, l := range s.lists {
+		if matched, _ := l.MatchPath(root); matched {
+			return true
+		}
+	}
+	return false
+}
+
+// Roots returns the absolute paths of the roots, rising, none within another.
+func (s *Source) Roots() []string { return append([]string(nil), s.roots...) }
+
+// walk is one reading of the source.
+type walk struct {
+	*Source
+	devices map[uint64]bool // file systems to stay on; nil for all
+}
+
+// Root opens "/". It looks at all roots first and fails with a RootError for each
+// that cannot be looked at, joined.
+func (s *Source) Root(ctx context.Context) (source.Dir, error) {
+	w := &walk{Source: s}
+	if s.o.OneFileSystem {
+		w.devices = map[uint64]bool{}
+	}
+	var errs []error
+	for _, list := range [][]string{s.roots, s.nested} {
+		for _, root := range list {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			var st unix.Stat_t
+			if err := unix.Lstat(root, &st); err != nil {
+				errs = append(errs, &RootError{Path: root, Err: err})
+			} else if w.devices != nil {
+				w.devices[st.Dev] = true
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	states := make([]filter.State, len(s.lists))
+	for i, l := range s.lists {
+		states[i] = l.Top()
+	}
+	if !s.top.root {
+		j := &joint{node: s.top}
+		j.w, j.path, j.states = w, "/", states
+		return openJoint(unix.AT_FDCWD, "/", j)
+	}
+	fd, err := inode.OpenQuiet(unix.AT_FDCWD, "/", unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &RootError{Path: "/", Err: err}
+	}
+	return &dir{w: w, fd: fd, path: "/", states: states}, nil
+}
+
+// enter returns the path and the states of the folder name in d.
+func (d *dir) enter(name string) (string, []filter.State) {
+	var states []filter.State
+	if len(d.states) > 0 {
+		states = make([]filter.State, len(d.states))
+		for i, l := range d.w.lists {
+			states[i] = l.Enter(d.states[i], name)
+		}
+	}
+	return joinPath(d.path, name), states
+}
