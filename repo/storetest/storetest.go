@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
@@ -111,14 +112,22 @@ func TestReopen(t *testing.T, place func(t *testing.T) (open func() (Store, erro
 	expect(t, third, want)
 }
 
-// randomBytes returns size bytes that depend on the seed.
+// randomBytes returns size bytes that depend on the seed. Beyond the first
+// block each one repeats it with its own number in front, which is quick to
+// make and shows blocks that are lost or out of place.
 func randomBytes(seed uint64, size int) []byte {
+	const blockBytes = 4096
 	var key [32]byte
-	for i := range 8 {
-		key[i] = byte(seed >> (8 * i))
-	}
+	binary.LittleEndian.PutUint64(key[:], seed)
 	data := make([]byte, size)
-	rand.NewChaCha8(key).Read(data)
+	first := data[:min(size, blockBytes)]
+	rand.NewChaCha8(key).Read(first)
+	for off := blockBytes; off < size; off += blockBytes {
+		n := copy(data[off:], first)
+		if n >= 8 {
+			binary.LittleEndian.PutUint64(data[off:], seed^uint64(off))
+		}
+	}
 	return data
 }
 
