@@ -1,0 +1,131 @@
+package backup
+
+import (
+	"context"
+
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// emit adds units to the new tree in the order in which the scanner sent them.
+func (r *run) emit(ctx context.Context) (pack.ChunkID, error) {
+	saver := r.Writer.NewSaver()
+	builder := tree.NewBuilder(func(kind pack.Kind, page []byte) (pack.ChunkID, error) {
+		return saver.Save(ctx, kind, page)
+	})
+	for {
+		select {
+		case u, ok := <-r.units:
+			if !ok {
+				if err := ctx.Err(); err != nil {
+					return pack.ChunkID{}, context.Cause(ctx)
+				}
+				root, err := builder.Finish()
+				if err != nil {
+					return root, err
+				}
+				return root, saver.Flush(ctx)
+			}
+			if err := r.emitUnit(ctx, builder, u); err != nil {
+				return pack.ChunkID{}, err
+			}
+		case <-ctx.Done():
+			return pack.ChunkID{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (r *run) emitUnit(ctx context.Context, builder *tree.Builder, u *unit) error {
+	select {
+	case <-u.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer r.entries.Release(u.weight)
+	if u.old != nil {
+		if err := r.countReused(u); err != nil {
+			return err
+		}
+		return builder.Reuse(*u.old, u.last)
+	}
+	r.compact(u)
+	if u.unreadable {
+		r.summary.Unreadable++
+		return builder.AddUnreadable(u.path, u.entries)
+	}
+	return builder.Add(u.path, u.entries, u.last)
+}
+
+// countReused counts the files of a reused run without decoding them, unless somebody
+// wants to hear of each.
+func (r *run) countReused(u *unit) error {
+	run := u.old.Run()
+	r.summary.Files += int64(run.Files)
+	r.summary.Bytes += run.Size
+	r.summary.FilesUnmodified += int64(run.Files)
+	if run.Flags&tree.RunContinued == 0 {
+		r.summary.DirsUnmodified++
+	}
+	if r.Item == nil {
+		return nil
+	}
+	entries, err := u.old.Entries()
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		x := &entries[i]
+		r.Item(Item{tree.Join(u.path, x.Name), x.Kind, x.Size, ActionUnchanged})
+	}
+	return nil
+}
+
+// compact drops entries that went away while they were read, and counts the others.
+func (r *run) compact(u *unit) {
+	kept, changed := u.entries[:0], false
+	for i := range u.entries {
+		x := u.entries[i]
+		if x.Kind == 0 {
+			changed = true
+			continue
+		}
+		kept = append(kept, x)
+		changed = changed || u.actions[i] != ActionUnchanged
+		r.count(&x, u.actions[i])
+		if r.Item != nil {
+			r.Item(Item{tree.Join(u.path, x.Name), x.Kind, x.Size, u.actions[i]})
+		}
+	}
+	u.entries = kept
+	switch {
+	case !u.last:
+	case r.Parent.IsZero():
+		r.summary.DirsNew++
+	case changed:
+		r.summary.DirsChanged++
+	default:
+		r.summary.DirsUnmodified++
+	}
+}
+
+func (r *run) count(x *tree.Entry, a Action) {
+	if x.Marks&tree.MarkUnreadable != 0 {
+		r.summary.Unreadable++
+	}
+	if x.Marks&tree.MarkChanged != 0 {
+		r.summary.ChangedWhileRead++
+	}
+	if x.Kind != tree.Regular {
+		return
+	}
+	r.summary.Files++
+	r.summary.Bytes += x.Size
+	switch a {
+	case ActionNew:
+		r.summary.FilesNew++
+	case ActionModified:
+		r.summary.FilesChanged++
+	case ActionUnchanged:
+		r.summary.FilesUnmodified++
+	}
+}

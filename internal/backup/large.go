@@ -1,0 +1,309 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/snapkeep/snap/chunker"
+	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+const (
+	blockSize  = 8 << 20 // of large files, at least the largest chunk
+	pieceBytes = 1 << 20 // about what a worker takes of a block at a time
+)
+
+// block is a stretch of a large file in memory, cut into chunks.
+type block struct {
+	buf     []byte
+	cuts    []int // ends of chunks in buf
+	parts   []tree.Part
+	pending atomic.Int32
+	saved   chan struct{}
+}
+
+// piece is a part of a block for one worker.
+type piece struct {
+	block       *block
+	first, last int // numbers of chunks: first to last-1
+}
+
+// save saves the chunks of a piece.
+func (p *piece) save(ctx context.Context, saver *chunks.Saver) error {
+	b := p.block
+	start := 0
+	if p.first > 0 {
+		start = b.cuts[p.first-1]
+	}
+	for i := p.first; i < p.last; i++ {
+		chunk := b.buf[start:b.cuts[i]]
+		id, err := saver.Save(ctx, pack.KindData, chunk)
+		if err != nil {
+			return err
+		}
+		b.parts[i] = tree.Part{ID: id, Length: int64(len(chunk))}
+		start = b.cuts[i]
+	}
+	b.done()
+	return nil
+}
+
+func (b *block) done() {
+	if b.pending.Add(-1) == 0 {
+		close(b.saved)
+	}
+}
+
+// blockPool keeps blocks for reuse.
+type blockPool struct{ pool sync.Pool }
+
+func (p *blockPool) get(size int) *block {
+	b, _ := p.pool.Get().(*block)
+	if b == nil || cap(b.buf) < size {
+		b = &block{buf: make([]byte, size)}
+	}
+	b.buf, b.cuts, b.saved = b.buf[:cap(b.buf)], b.cuts[:0], make(chan struct{})
+	b.pending.Store(1)
+	return b
+}
+
+func (p *blockPool) put(b *block) { p.pool.Put(b) }
+
+// listSaver saves the list pages of large files.
+type listSaver struct {
+	mu    sync.Mutex // guards saver
+	saver *chunks.Saver
+}
+
+func (l *listSaver) save(ctx context.Context, page []byte) (pack.ChunkID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.saver.Save(ctx, pack.KindRefs, page)
+}
+
+func (l *listSaver) flush(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.saver.Flush(ctx)
+}
+
+// readLarge reads large files until there are no more.
+func (r *run) readLarge(ctx context.Context) error {
+	for j := range r.large {
+		err := r.saveLargeJob(ctx, j)
+		j.done()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) saveLargeJob(ctx context.Context, j *job) error {
+	f, err := r.open(ctx, j)
+	if err != nil || f == nil {
+		return err
+	}
+	defer f.Close()
+	return r.saveLarge(ctx, j, f)
+}
+
+// saveLarge reads an open file block by block. The workers save a block while the next is
+// read.
+func (r *run) saveLarge(ctx context.Context, j *job, f source.File) error {
+	before, err := r.begin(ctx, j, f)
+	if err != nil || before == nil {
+		return err
+	}
+	l := &largeFile{run: r, cutter: r.Files, name: j.entry.Name, file: f,
+		parts: tree.NewPartList(func(page []byte) (pack.ChunkID, error) { return r.lists.save(ctx, page) })}
+	defer l.drop()
+	if err := l.read(ctx); err != nil {
+		return err
+	}
+	if l.sourceErr != nil {
+		return r.unreadable(ctx, j, l.sourceErr)
+	}
+	parts, listed, _, err := l.parts.Finish()
+	if err != nil {
+		return err
+	}
+	return r.end(ctx, j, f, before, parts, listed)
+}
+
+// largeFile is a large file that is being read.
+type largeFile struct {
+	run       *run
+	cutter    *chunker.Cutter // known after the first bytes
+	name      string
+	file      source.File
+	parts     *tree.PartList
+	waiting   []*block // sent, in order
+	sniffed   bool
+	sourceErr error // why reading ended early
+}
+
+// read reads all regions. Its error is the repository's; sourceErr is the file's.
+func (l *largeFile) read(ctx context.Context) error {
+	for {
+		region, err := l.file.Next()
+		if err != nil {
+			if err != io.EOF {
+				l.sourceErr = err
+			}
+			return l.collect(ctx, 0)
+		}
+		if region.Hole {
+			if err := l.collect(ctx, 0); err != nil {
+				return err
+			}
+			if err := l.parts.Add(tree.Part{Length: region.Length}); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.readRegion(ctx, region); err != nil {
+			return err
+		}
+		if l.sourceErr != nil {
+			return l.collect(ctx, 0)
+		}
+	}
+}
+
+// readRegion reads a region of data and sends its chunks. What is left behind the last cut
+// of a block is carried to the start of the next.
+func (l *largeFile) readRegion(ctx context.Context, region source.Region) error {
+	size := blockSize
+	if region.Length >= 0 && region.Length < blockSize {
+		size = int(max(region.Length, 4096))
+	}
+	b, filled := l.run.blocks.get(size), 0
+	for {
+		n, err := io.ReadFull(l.file, b.buf[filled:blockLimit(b)])
+		filled += n
+		final := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !final {
+			l.sourceErr = err
+			return nil
+		}
+		l.sniff(b.buf[:filled])
+		pos := 0
+		for pos < filled {
+			n := l.cutter.Next(b.buf[pos:filled], final)
+			if n == 0 {
+				break
+			}
+			pos += n
+			b.cuts = append(b.cuts, pos)
+		}
+		var next *block
+		rest := b.buf[pos:filled]
+		if !final {
+			next = l.run.blocks.get(blockSize)
+			filled = copy(next.buf, rest)
+		}
+		if err := l.send(ctx, b); err != nil {
+			return err
+		}
+		if final {
+			return nil
+		}
+		b = next
+	}
+}
+
+// blockLimit bounds how much of a recycled, larger buffer is filled.
+func blockLimit(b *block) int { return min(len(b.buf), blockSize) }
+
+// sniff chooses the class of chunks by the file's first bytes and its name.
+func (l *largeFile) sniff(head []byte) {
+	if l.sniffed {
+		return
+	}
+	l.sniffed = true
+	if isDatabase(l.name, head) {
+		l.cutter = l.run.Database
+	}
+}
+
+// isDatabase reports whether a file looks like a database, a dump of one, or a disk image, which
+// change in many small places.
+func isDatabase(name string, head []byte) bool {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".db", ".sqlite", ".sqlite3", ".sql", ".dump", ".ibd", ".mdb", ".accdb", ".mdf", ".myd", ".pst", ".edb", ".dbf", ".fdb",
+		".img", ".raw", ".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso":
+		return true
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("SQLite format 3\x00")):
+		return true
+	case len(head) > 1082 && head[1080] == 0x53 && head[1081] == 0xEF: // ext2 to ext4
+		return true
+	case len(head) > 520 && head[510] == 0x55 && head[511] == 0xAA: // partition table or boot sector
+		return true
+	case bytes.HasPrefix(head, []byte("XFSB")), bytes.HasPrefix(head, []byte("QFI\xfb")):
+		return true
+	case len(head) > 0x10048 && string(head[0x10040:0x10048]) == "_BHRfS_M": // Btrfs
+		return true
+	}
+	return false
+}
+
+// send hands a block's chunks to the workers, and waits if too many blocks are on their
+// way.
+func (l *largeFile) send(ctx context.Context, b *block) error {
+	if len(b.cuts) == 0 {
+		l.run.blocks.put(b)
+		return nil
+	}
+	b.parts = append(b.parts[:0], make([]tree.Part, len(b.cuts))...)
+	l.waiting = append(l.waiting, b)
+	first, start := 0, 0
+	for i, end := range b.cuts {
+		if end-start < pieceBytes && i+1 < len(b.cuts) {
+			continue
+		}
+		b.pending.Add(1)
+		select {
+		case l.run.pieces <- &piece{b, first, i + 1}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		first, start = i+1, end
+	}
+	b.done()
+	return l.collect(ctx, blocksPerFile-1)
+}
+
+// collect waits until at most so many blocks are on their way, and adds the parts of those
+// that are done.
+func (l *largeFile) collect(ctx context.Context, most int) error {
+	for len(l.waiting) > most {
+		b := l.waiting[0]
+		select {
+		case <-b.saved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		l.waiting = l.waiting[1:]
+		for _, p := range b.parts {
+			if err := l.parts.Add(p); err != nil {
+				return err
+			}
+		}
+		l.run.blocks.put(b)
+	}
+	return nil
+}
+
+// drop forgets blocks that a failed run left behind; workers may still read them.
+func (l *largeFile) drop() { l.waiting = nil }
