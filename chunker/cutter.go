@@ -1,7 +1,7 @@
 package chunker
 
 // longTail is the number of bytes for which a block is quicker than searchTail.
-const longTail = 2048
+const longTail = 1024
 
 // Cutter finds the cuts of one set of parameters. It is immutable after New and
 // may be used by several goroutines at once.

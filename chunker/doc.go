@@ -21,10 +21,25 @@
 //
 // # Sizes
 //
-// [Files] suits file trees and dumps, [Database] suits what is changed in place:
-// databases and disk images. The mean size of a chunk is MinSize plus two to the
-// power of AverageBits where data look random, and nearer to MinSize where
-// zeros abound.
+// [Files] suits file trees and dumps, [Database] what is changed in place. The
+// mean size of a chunk is MinSize plus two to the power of AverageBits where data
+// look random, and little more than MinSize where zeros abound.
+//
+// What five daily states took, in MiB of different chunks, and how many these
+// were: of a SQLite database of 344 MiB (1,500 scattered and 6,000 clustered
+// updates and 8,000 insertions a day), and of an ext4 image of 1,500 MiB with
+// that database, a log and a few hundred changed files.
+//
+//	MinSize, bits   database         image
+//	 16 KiB, 14       659   39,557
+//	 32 KiB, 14       847   26,320   1,724   49,378
+//	 64 KiB, 15     1,161   18,302   2,123   31,395
+//	128 KiB, 16     1,466   11,652   2,472   18,648
+//	512 KiB, 20     1,756    3,508   2,844    5,312
+//
+// With the same mean, a large MinSize and few bits store less than the reverse,
+// because the sizes then vary less: on pages of random bytes 64 KiB with 15 bits
+// took 356 MiB and 32 KiB with 16 took 384.
 //
 // # Secrecy
 //

@@ -9,11 +9,12 @@ package chunker
 //	64 B     laneLength  laneLength         laneLength  1 B
 //	p[0]     p[64]                                      p[blockSize-1]
 //
-// A short lane wastes time to fill its first window, a long one after a cut was
-// found in a lane before it.
+// A short lane wastes time to fill its first window, a long one behind a cut that
+// an earlier lane finds. Twice the length gains 3 % with an average of 20 bits and
+// loses 12 % with 14.
 const (
 	lanes       = 6
-	laneLength  = 2048 // bytes
+	laneLength  = 1024 // bytes
 	blockLength = lanes * laneLength
 	blockSize   = windowSize + blockLength + 1
 )
