@@ -66,10 +66,16 @@ func renameExclusive(d *Dir, temp string, folder *os.File, name string) error {
 		return linkError("rename", name, err)
 	}
 	// The file system does not know the flag.
+	return linkError("link", name, linkAndUnlink(from, tempBase, to, base))
+}
+
+// linkAndUnlink moves a file between folders in two steps, of which the first
+// is exclusive. A second name that stays in the temporary folder does no harm:
+// it is cleaned later.
+func linkAndUnlink(from int, tempBase string, to int, base string) error {
 	if err := unix.Linkat(from, tempBase, to, base, 0); err != nil {
-		return linkError("link", name, err)
+		return err
 	}
-	// A second name in the temporary folder does no harm: it is cleaned later.
 	_ = unix.Unlinkat(from, tempBase, 0)
 	return nil
 }
