@@ -1,6 +1,10 @@
 package index
 
-import "github.com/snapkeep/snap/pack"
+import (
+	"math/bits"
+
+	"github.com/snapkeep/snap/pack"
+)
 
 // Location says where a chunk is.
 type Location struct {
@@ -48,4 +52,31 @@ func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]&(1<<(i&63)) !=
 
 func (b bitset) set(i int) { b[i>>6] |= 1 << (i & 63) }
 
-func (b bitset) clear(i int) { b[i>>6] &^= 1 << (i & 63) }
+// complement returns the numbers below n that are not in the set; nil if there are none.
+func (b bitset) complement(n int) bitset {
+	if b.count(0, n) == n {
+		return nil
+	}
+	c := newBitset(n)
+	for i := range n {
+		if !b.has(i) {
+			c.set(i)
+		}
+	}
+	return c
+}
+
+// count returns how many numbers from first to end, exclusive, are in the set.
+func (b bitset) count(first, end int) int {
+	n := 0
+	for i := first; i < end; {
+		word := b[i>>6] >> (i & 63)
+		width := min(64-i&63, end-i)
+		if width < 64 {
+			word &= 1<<width - 1
+		}
+		n += bits.OnesCount64(word)
+		i += width
+	}
+	return n
+}

@@ -2,7 +2,6 @@ package index
 
 import (
 	"iter"
-	"math/bits"
 	"sync"
 
 	"github.com/snapkeep/snap/pack"
@@ -23,7 +22,7 @@ type Marks struct {
 
 // NewMarks returns Marks for the rows of the Set without a mark.
 func (s *Set) NewMarks() *Marks {
-	m := &Marks{parts: s.snapshot()}
+	m := &Marks{parts: s.frozen()}
 	for _, p := range m.parts {
 		m.live = append(m.live, newBitset(p.chunks()))
 	}
@@ -31,7 +30,7 @@ func (s *Set) NewMarks() *Marks {
 }
 
 // Close releases what the Marks hold. They must not be used any more.
-func (m *Marks) Close() {}
+func (m *Marks) Close() { dropAll(m.parts) }
 
 // Mark marks chunks and appends those without a row outside of condemned packs to missing. It is fast
 // for many ids at once; it neither changes nor keeps them.
@@ -140,19 +139,4 @@ func (m *Marks) segments(part, i int, fn func(SegmentUsage)) {
 		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - first, Live: m.live[part].count(first, end)})
 		offset = s.end
 	}
-}
-
-// count returns how many numbers from first to end, exclusive, are in the set.
-func (b bitset) count(first, end int) int {
-	n := 0
-	for i := first; i < end; {
-		word := b[i>>6] >> (i & 63)
-		width := min(64-i&63, end-i)
-		if width < 64 {
-			word &= 1<<width - 1
-		}
-		n += bits.OnesCount64(word)
-		i += width
-	}
-	return n
 }

@@ -1,6 +1,9 @@
 package index
 
 import (
+	"iter"
+	"slices"
+
 	"github.com/snapkeep/snap/pack"
 )
 
@@ -18,8 +21,9 @@ type rows interface {
 // part is a table in a Set, with what the Set knows about its packs.
 type part struct {
 	rows
-	mem       *memTable
-	dead      bitset // packs that no index file lists any more, or whose rows stand in another part too
+	mem       *memTable // if it is one
+	table     *table    // else
+	dead      bitset    // packs that no index file lists any more, or whose rows stand in another part too
 	condemned bitset
 }
 
@@ -28,9 +32,83 @@ func newMemPart() *part {
 	return &part{rows: m, mem: m}
 }
 
+func newTablePart(t *table) *part { return &part{rows: t, table: t} }
+
 // positions appends the positions of id to dst, also those in dead and condemned packs.
 func (p *part) positions(id pack.ChunkID, dst []uint32) []uint32 {
+	if p.table != nil {
+		return p.table.positions(id, dst)
+	}
 	return p.mem.positions(id, dst)
+}
+
+// stream returns all rows in order, as those of part number k.
+func (p *part) stream(k int) *stream {
+	if t := p.table; t != nil {
+		return &stream{part: k, ids: t.section[sectionIDs], positions: t.section[sectionPositions]}
+	}
+	all := make([]sortRow, len(p.mem.ids))
+	for i := range p.mem.ids {
+		hi, lo := split((*[16]byte)(&p.mem.ids[i]))
+		all[i] = sortRow{hi, lo, uint32(i)}
+	}
+	return &stream{part: k, rows: sortRows(all, make([]sortRow, len(all)))}
+}
+
+// view returns the part as it is now, which stays until drop is called.
+func (p *part) view() *part {
+	if p.table != nil {
+		p.table.acquire()
+	}
+	v := *p
+	v.condemned = slices.Clone(p.condemned)
+	if p.mem != nil {
+		m := *p.mem // slices that are only appended to, and maps that must not be used
+		v.mem, v.rows = &m, &m
+	}
+	return &v
+}
+
+func (p *part) drop() {
+	if p.table != nil {
+		p.table.drop()
+	}
+}
+
+// lookup returns where the chunk is in a pack that is neither dead nor condemned.
+func (p *part) lookup(id pack.ChunkID) (Location, bool) {
+	var buffer [4]uint32
+	for _, position := range p.positions(id, buffer[:0]) {
+		if l, ok := p.location(position); ok && !l.Condemned {
+			return l, true
+		}
+	}
+	return Location{}, false
+}
+
+// positionWindow is how many ids byPosition holds on the heap, at 16 bytes each; it passes over
+// the rows of a table once for each so many.
+const positionWindow = 1 << 21
+
+// byPosition yields all chunk ids in the order of positions.
+func (p *part) byPosition() iter.Seq2[uint32, pack.ChunkID] {
+	return func(yield func(uint32, pack.ChunkID) bool) {
+		n := p.chunks()
+		var window []pack.ChunkID
+		for first := 0; first < n; first += positionWindow {
+			size := min(positionWindow, n-first)
+			if p.mem != nil {
+				window = p.mem.ids[first : first+size]
+			} else {
+				window = p.table.window(first, zeroed(window, size))
+			}
+			for i, id := range window {
+				if !yield(uint32(first+i), id) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // location returns where the chunk at position is; false if its pack is dead.
@@ -68,6 +146,17 @@ func (p *part) info(i int) PackInfo {
 		Chunks:    int(next.firstChunk - row.firstChunk),
 		Condemned: p.condemned.has(i),
 	}
+}
+
+// deadChunks returns how many rows are in dead packs.
+func (p *part) deadChunks() int {
+	n := 0
+	for i := 0; p.dead != nil && i < p.packCount(); i++ {
+		if p.dead.has(i) {
+			n += p.info(i).Chunks
+		}
+	}
+	return n
 }
 
 // holds reports whether pack i has its rows here, and an index file lists it.

@@ -12,31 +12,86 @@ import (
 // and those of the packs that the run wrote. It is safe for concurrent use; iterations see
 // the rows that were there when they began.
 type Set struct {
+	dir       string // for temporary files; may be empty
+	spillRows int    // rows that are added on the heap before they become a table
+
+	shape sync.Mutex // held while tables are made or replaced; taken before mu
+
 	mu        sync.RWMutex // guards what follows
-	parts     []*part      // the last one takes new rows
+	base      []*part      // rows of index files; no two hold the same pack
+	own       []*part      // rows that were added: tables, and what is to become one
+	active    *part        // takes new rows
 	condemned map[pack.ID]struct{}
 }
 
-// NewSet returns an empty Set.
-func NewSet() *Set {
-	return &Set{parts: []*part{newMemPart()}, condemned: make(map[pack.ID]struct{})}
+// NewSet returns an empty Set without a Cache.
+func NewSet() *Set { return newSet("") }
+
+func newSet(dir string) *Set {
+	return &Set{dir: dir, spillRows: spillRows, active: newMemPart(), condemned: make(map[pack.ID]struct{})}
 }
 
-// Close releases what the Set holds. It must not be used any more.
-func (s *Set) Close() error { return nil }
+// Close releases what the Set holds. It must not be used any more; iterations and Marks that are under
+// way may end.
+func (s *Set) Close() error {
+	s.shape.Lock()
+	defer s.shape.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.all() {
+		p.drop()
+	}
+	s.base, s.own, s.active = nil, nil, newMemPart()
+	return nil
+}
+
+// all yields the parts, the most likely to be asked first. The lock is held.
+func (s *Set) all() iter.Seq2[int, *part] {
+	return func(yield func(int, *part) bool) {
+		if !yield(0, s.active) {
+			return
+		}
+		for _, parts := range [2][]*part{s.own, s.base} {
+			for i, p := range parts {
+				if !yield(i, p) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Add adds the rows of a pack that this run wrote. They serve lookups when Add returns. A pack that
 // is there already is left as it is. p is not kept.
 func (s *Set) Add(p Pack) {
+	if s.add(p) {
+		s.spill()
+	}
+}
+
+// add reports whether the rows on the heap have become many.
+func (s *Set) add(p Pack) (full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, _, ok := s.findPack(p.ID); ok {
-		return
+		return false
 	}
-	last := s.parts[len(s.parts)-1]
-	last.mem.add(p)
+	s.active.mem.add(p)
 	if _, ok := s.condemned[p.ID]; ok {
-		last.condemn(p.ID)
+		s.active.condemn(p.ID)
+	}
+	if s.active.chunks() < s.spillRows {
+		return false
+	}
+	s.freeze()
+	return true
+}
+
+// freeze puts the active part aside. The lock is held.
+func (s *Set) freeze() {
+	if s.active.packCount() > 0 {
+		s.own = append(s.own, s.active)
+		s.active = newMemPart()
 	}
 }
 
@@ -45,8 +100,11 @@ func (s *Set) Condemn(ids ...pack.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
+		if _, ok := s.condemned[id]; ok {
+			continue
+		}
 		s.condemned[id] = struct{}{}
-		for _, p := range s.parts {
+		for _, p := range s.all() {
 			p.condemn(id)
 		}
 	}
@@ -62,12 +120,17 @@ func (s *Set) Has(id pack.ChunkID) bool {
 func (s *Set) Lookup(id pack.ChunkID) (Location, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var buffer [4]uint32
-	for _, p := range s.parts {
-		for _, position := range p.positions(id, buffer[:0]) {
-			if l, ok := p.location(position); ok && !l.Condemned {
-				return l, true
-			}
+	if l, ok := s.active.lookup(id); ok {
+		return l, true
+	}
+	for _, p := range s.own {
+		if l, ok := p.lookup(id); ok {
+			return l, true
+		}
+	}
+	for _, p := range s.base {
+		if l, ok := p.lookup(id); ok {
+			return l, true
 		}
 	}
 	return Location{}, false
@@ -79,7 +142,7 @@ func (s *Set) Locations(id pack.ChunkID) []Location {
 	defer s.mu.RUnlock()
 	var all []Location
 	var buffer [4]uint32
-	for _, p := range s.parts {
+	for _, p := range s.all() {
 		for _, position := range p.positions(id, buffer[:0]) {
 			if l, ok := p.location(position); ok {
 				all = append(all, l)
@@ -109,8 +172,9 @@ func (s *Set) Pack(id pack.ID) (PackInfo, bool) {
 	return p.info(i), true
 }
 
+// findPack returns the part that holds a pack, and its number there. The lock is held.
 func (s *Set) findPack(id pack.ID) (*part, int, bool) {
-	for _, p := range s.parts {
+	for _, p := range s.all() {
 		if i, ok := p.find(id); ok {
 			return p, i, true
 		}
@@ -121,7 +185,9 @@ func (s *Set) findPack(id pack.ID) (*part, int, bool) {
 // Packs yields all packs, also condemned ones, in no order.
 func (s *Set) Packs() iter.Seq[PackInfo] {
 	return func(yield func(PackInfo) bool) {
-		for _, p := range s.snapshot() {
+		parts := s.snapshot()
+		defer dropAll(parts)
+		for _, p := range parts {
 			for i := range p.packCount() {
 				if p.holds(i) && !yield(p.info(i)) {
 					return
@@ -132,12 +198,17 @@ func (s *Set) Packs() iter.Seq[PackInfo] {
 }
 
 // Len returns the number of rows, without those of condemned packs. A chunk in several packs has
-// several rows.
+// several rows. It looks at every pack.
 func (s *Set) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	n := 0
-	for info := range s.Packs() {
-		if !info.Condemned {
-			n += info.Chunks
+	for _, p := range s.all() {
+		n += p.chunks()
+		for i := range p.packCount() {
+			if p.dead.has(i) || p.condemned.has(i) {
+				n -= p.info(i).Chunks
+			}
 		}
 	}
 	return n
@@ -146,17 +217,15 @@ func (s *Set) Len() int {
 // Rows yields all rows in the order of chunk ids, also those of condemned packs.
 func (s *Set) Rows() iter.Seq2[pack.ChunkID, Location] {
 	return func(yield func(pack.ChunkID, Location) bool) {
-		type row struct {
-			id       pack.ChunkID
-			location Location
+		parts := s.snapshot()
+		defer dropAll(parts)
+		streams := make([]*stream, len(parts))
+		for i, p := range parts {
+			streams[i] = p.stream(i)
 		}
-		var all []row
-		for id, l := range s.PackRows() {
-			all = append(all, row{id, l})
-		}
-		slices.SortStableFunc(all, func(a, b row) int { return slices.Compare(a.id[:], b.id[:]) })
-		for _, r := range all {
-			if !yield(r.id, r.location) {
+		for m := mergeStreams(streams); m.top() != nil; m.next() {
+			top := m.top()
+			if l, ok := parts[top.part].location(top.current.position); ok && !yield(top.current.id(), l) {
 				return
 			}
 		}
@@ -167,9 +236,11 @@ func (s *Set) Rows() iter.Seq2[pack.ChunkID, Location] {
 // of its directory.
 func (s *Set) PackRows() iter.Seq2[pack.ChunkID, Location] {
 	return func(yield func(pack.ChunkID, Location) bool) {
-		for _, p := range s.snapshot() {
-			for position, id := range p.mem.ids {
-				if l, ok := p.location(uint32(position)); ok && !yield(id, l) {
+		parts := s.snapshot()
+		defer dropAll(parts)
+		for _, p := range parts {
+			for position, id := range p.byPosition() {
+				if l, ok := p.location(position); ok && !yield(id, l) {
 					return
 				}
 			}
@@ -177,18 +248,35 @@ func (s *Set) PackRows() iter.Seq2[pack.ChunkID, Location] {
 	}
 }
 
-// snapshot returns the parts as they are, for an iteration without the lock.
+// snapshot returns the parts as they are, for the use without the lock. They must be dropped. Those on
+// the heap serve no lookups.
 func (s *Set) snapshot() []*part {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append(s.views(), s.active.view())
+}
+
+// frozen is snapshot with parts that serve lookups.
+func (s *Set) frozen() []*part {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if last := s.parts[len(s.parts)-1]; last.chunks() > 0 {
-		s.parts = append(s.parts, newMemPart())
+	s.freeze()
+	return s.views()
+}
+
+func (s *Set) views() []*part {
+	var views []*part
+	for _, p := range s.own {
+		views = append(views, p.view())
 	}
-	views := make([]*part, 0, len(s.parts))
-	for _, p := range s.parts[:len(s.parts)-1] {
-		view := *p
-		view.condemned = slices.Clone(p.condemned)
-		views = append(views, &view)
+	for _, p := range s.base {
+		views = append(views, p.view())
 	}
 	return views
+}
+
+func dropAll(parts []*part) {
+	for _, p := range parts {
+		p.drop()
+	}
 }

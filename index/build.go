@@ -1,0 +1,302 @@
+package index
+
+import (
+	"encoding/binary"
+	"iter"
+
+	"github.com/snapkeep/snap/pack"
+)
+
+// runRows is how many rows are sorted on the heap at once, at 48 bytes each.
+const runRows = 1 << 18
+
+// builder makes a table of index files in bounded memory: rows are sorted in runs, which go to a
+// temporary file and are merged when the table is written; so do segments. On the heap stay
+// the packs, at about 80 bytes each.
+//
+//	add → run on the heap → sorted run in the spool → merged → table
+type builder struct {
+	packs   []packRow
+	numbers map[uint64]uint32  // of packs, by the first eight bytes of their ids
+	others  map[pack.ID]uint32 // of packs whose first eight bytes another pack has
+	content content
+
+	segments *cursor
+	run      []sortRow
+	scratch  []sortRow
+	runs     *cursor
+	runSizes []int
+}
+
+func newBuilder(dir string) *builder {
+	return &builder{
+		numbers:  make(map[uint64]uint32),
+		others:   make(map[pack.ID]uint32),
+		segments: &cursor{spool: newSpool(dir)},
+		runs:     &cursor{spool: newSpool(dir)},
+	}
+}
+
+// close drops the temporary files.
+func (b *builder) close() {
+	b.segments.spool.drop()
+	b.runs.spool.drop()
+}
+
+// source begins the listings of an index file.
+func (b *builder) source(name pack.ID) {
+	b.content.sources = append(b.content.sources, sourceRow{name, uint32(len(b.content.listings))})
+}
+
+// abandon takes the index file back. The packs that it listed stay without a source that is ever live.
+func (b *builder) abandon() { b.content.sources[len(b.content.sources)-1].name = pack.ID{} }
+
+// number returns the number of a pack that is here.
+func (b *builder) number(id pack.ID) (uint32, bool) {
+	n, ok := b.numbers[binary.LittleEndian.Uint64(id[:])]
+	if ok && b.packs[n].id != id {
+		n, ok = b.others[id]
+	}
+	return n, ok
+}
+
+// add lists a pack under the source that was begun last, with its rows unless they are here or elsewhere.
+func (b *builder) add(p Pack, elsewhere bool) {
+	n, ok := b.number(p.ID)
+	if !ok {
+		n = uint32(len(b.packs))
+		b.packs = append(b.packs, packRow{
+			id: p.ID, size: uint32(p.Size), class: p.Class, elsewhere: elsewhere,
+			firstChunk: uint32(b.content.rows), firstSegment: uint32(b.content.nSegments),
+		})
+		key := binary.LittleEndian.Uint64(p.ID[:])
+		if _, taken := b.numbers[key]; taken {
+			b.others[p.ID] = n
+		} else {
+			b.numbers[key] = n
+		}
+		if !elsewhere {
+			b.addRows(p)
+		}
+	}
+	b.content.listings = append(b.content.listings, n)
+}
+
+func (b *builder) addRows(p Pack) {
+	var row [segmentRowBytes]byte
+	end := uint32(0)
+	for _, s := range p.Directory {
+		end += s.Length
+		binary.LittleEndian.PutUint32(row[:], uint32(b.content.rows))
+		binary.LittleEndian.PutUint32(row[4:], end)
+		b.segments.write(row[:])
+		b.content.nSegments++
+		for i := range s.Chunks {
+			if len(b.run) == runRows {
+				b.spill()
+			}
+			hi, lo := split((*[16]byte)(&s.Chunks[i].ID))
+			b.run = append(b.run, sortRow{hi, lo, uint32(b.content.rows)})
+			b.content.rows++
+		}
+	}
+}
+
+// sortRun sorts the run on the heap.
+func (b *builder) sortRun() []sortRow {
+	if len(b.scratch) < len(b.run) {
+		b.scratch = make([]sortRow, len(b.run))
+	}
+	return sortRows(b.run, b.scratch[:len(b.run)])
+}
+
+// spill writes the sorted run to the temporary file: all ids, then all positions.
+func (b *builder) spill() {
+	var id [idBytes]byte
+	sorted := b.sortRun()
+	for _, r := range sorted {
+		binary.BigEndian.PutUint64(id[:], r.hi)
+		binary.BigEndian.PutUint64(id[8:], r.lo)
+		b.runs.write(id[:])
+	}
+	for _, r := range sorted {
+		b.runs.writeNumbers([]uint32{r.position})
+	}
+	b.runSizes = append(b.runSizes, len(sorted))
+	b.run = b.run[:0]
+}
+
+// write writes the table to s. The builder is used up then.
+func (b *builder) write(s *spool) error {
+	c := b.content
+	c.packs = b.packs
+	if len(b.runSizes) == 0 {
+		c.streams = []*stream{{rows: b.sortRun()}}
+	} else {
+		b.spill()
+		b.run, b.scratch = nil, nil
+		data, release, err := b.runs.end()
+		if err != nil {
+			return err
+		}
+		defer release()
+		for _, n := range b.runSizes {
+			run := data[:n*(idBytes+4)]
+			data = data[len(run):]
+			c.streams = append(c.streams, &stream{ids: run[:n*idBytes], positions: run[n*idBytes:]})
+		}
+	}
+	segments, release, err := b.segments.end()
+	if err != nil {
+		return err
+	}
+	defer release()
+	c.segments = func(yield func(segmentRow) bool) {
+		for ; len(segments) > 0; segments = segments[segmentRowBytes:] {
+			row := segmentRow{binary.LittleEndian.Uint32(segments), binary.LittleEndian.Uint32(segments[4:])}
+			if !yield(row) {
+				return
+			}
+		}
+	}
+	return writeTable(s, c)
+}
+
+// end returns all that was written.
+func (c *cursor) end() (data []byte, release func(), err error) {
+	c.flush()
+	if c.err != nil {
+		return nil, nil, c.err
+	}
+	c.spool.hide()
+	return c.spool.bytes()
+}
+
+// merger writes one table of the rows of several parts.
+type merger struct {
+	parts   []*part
+	live    func(source pack.ID) bool
+	content content
+	numbers [][]uint32 // by part and old number: the new one
+	shifts  [][]uint32 // by part and old number: from old positions to new ones, modulo 2^32
+	absent  map[pack.ID]uint32
+}
+
+// notKept is the number of a pack that does not go into the new table.
+const notKept = ^uint32(0)
+
+// mergeParts writes one table of parts to s, without dead packs, and with the sources that are live.
+func mergeParts(s *spool, parts []*part, live func(source pack.ID) bool) error {
+	m := merger{parts: parts, live: live, absent: make(map[pack.ID]uint32)}
+	m.packs()
+	for k, p := range parts {
+		if p.table != nil {
+			m.sources(k, p.table)
+		}
+		m.content.streams = append(m.content.streams, m.stream(k))
+	}
+	m.content.segments = m.segments()
+	return writeTable(s, m.content)
+}
+
+// packs numbers the packs that are kept.
+func (m *merger) packs() {
+	c := &m.content
+	for _, p := range m.parts {
+		numbers, shifts := make([]uint32, p.packCount()), make([]uint32, p.packCount())
+		next := p.pack(0)
+		for i := range p.packCount() {
+			row := next
+			next = p.pack(i + 1)
+			if !p.holds(i) {
+				numbers[i] = notKept
+				continue
+			}
+			numbers[i] = uint32(len(c.packs))
+			shifts[i] = uint32(c.rows) - row.firstChunk
+			segments := int(next.firstSegment) - int(row.firstSegment)
+			chunks := int(next.firstChunk) - int(row.firstChunk)
+			row.firstChunk, row.firstSegment = uint32(c.rows), uint32(c.nSegments)
+			c.packs = append(c.packs, row)
+			c.rows += max(chunks, 0)
+			c.nSegments += max(segments, 0)
+		}
+		m.numbers, m.shifts = append(m.numbers, numbers), append(m.shifts, shifts)
+	}
+}
+
+// sources takes over what the live index files of part k list.
+func (m *merger) sources(k int, t *table) {
+	for i := range int(t.counts.sources) {
+		name, first, end := t.source(i)
+		if !m.live(name) {
+			continue
+		}
+		m.content.sources = append(m.content.sources, sourceRow{name, uint32(len(m.content.listings))})
+		for j := first; j < end; j++ {
+			old := t.listing(j)
+			number := m.numbers[k][old]
+			if number == notKept {
+				number = m.elsewhere(t.pack(old))
+			}
+			m.content.listings = append(m.content.listings, number)
+		}
+	}
+}
+
+// elsewhere returns the number of a listed pack that its part does not hold.
+func (m *merger) elsewhere(row packRow) uint32 {
+	for k, p := range m.parts {
+		if i, ok := p.find(row.id); ok {
+			return m.numbers[k][i]
+		}
+	}
+	number, ok := m.absent[row.id]
+	if !ok {
+		number = uint32(len(m.content.packs))
+		m.absent[row.id] = number
+		row.elsewhere = true
+		row.firstChunk, row.firstSegment = uint32(m.content.rows), uint32(m.content.nSegments)
+		m.content.packs = append(m.content.packs, row)
+	}
+	return number
+}
+
+// stream returns the rows of part k with their new positions.
+func (m *merger) stream(k int) *stream {
+	p := m.parts[k]
+	s := p.stream(k)
+	numbers, shifts := m.numbers[k], m.shifts[k]
+	same := true
+	for i := range numbers {
+		same = same && numbers[i] != notKept && shifts[i] == shifts[0]
+	}
+	if same {
+		s.remap = func(position uint32) (uint32, bool) { return position + shifts[0], true }
+	} else {
+		s.remap = func(position uint32) (uint32, bool) {
+			i := p.packOf(position)
+			return position + shifts[i], numbers[i] != notKept
+		}
+	}
+	return s
+}
+
+func (m *merger) segments() iter.Seq[segmentRow] {
+	return func(yield func(segmentRow) bool) {
+		for k, p := range m.parts {
+			for i := range p.packCount() {
+				if m.numbers[k][i] == notKept {
+					continue
+				}
+				for j := p.pack(i).firstSegment; j < p.pack(i+1).firstSegment; j++ {
+					row := p.segment(int(j))
+					row.firstChunk += m.shifts[k][i]
+					if !yield(row) {
+						return
+					}
+				}
+			}
+		}
+	}
+}

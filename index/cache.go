@@ -1,0 +1,486 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/snapkeep/snap/pack"
+)
+
+// Cache keeps the rows of a repository's index files in a local folder, so that a run reads only
+// the index files that are new to this machine. Several processes may use one folder at once. Whatever happens to
+// the folder costs time alone: what is missing or damaged is made again, and without
+// a folder that can be written everything is kept for the run only.
+type Cache struct {
+	dir string
+	set *Set
+
+	mu     sync.Mutex // guards what follows
+	tables []*cached
+	known  map[pack.ID]bool // live index files whose rows the tables hold
+	last   []byte           // the manifest that the tables go back to
+	locked bool             // the folder is ours to change, during a Sync
+}
+
+// cached is a table of index files.
+type cached struct {
+	*table
+	name string // in the folder; empty if the table is this process's own
+}
+
+// List returns the names of all index files of the repository.
+type List func(ctx context.Context) ([]pack.ID, error)
+
+// Load returns the body of an index file. An error that wraps fs.ErrNotExist says that it has
+// been removed meanwhile, one that wraps ErrCorrupt that it is damaged. It is called by up to four goroutines at once.
+type Load func(ctx context.Context, name pack.ID) ([]byte, error)
+
+// Report says what a Sync found.
+type Report struct {
+	Files   int      // index files of the repository
+	Loaded  int      // those that were new here and were loaded
+	Damaged []Damage // index files that could not be used: their rows are missing
+}
+
+// Damage is an index file that is damaged.
+type Damage struct {
+	Name pack.ID
+	Err  error
+}
+
+// OpenCache returns a Cache in the folder dir, which is made if it is missing. If dir is empty or cannot be used,
+// nothing is kept between runs. The Set is empty until Sync.
+func OpenCache(dir string) *Cache {
+	if dir != "" && os.MkdirAll(dir, 0o700) != nil {
+		dir = ""
+	}
+	return &Cache{dir: dir, set: newSet(dir)}
+}
+
+// Set returns the Set that Sync keeps up to date. Close of the Cache closes it.
+func (c *Cache) Set() *Set { return c.set }
+
+// Close releases the tables. The Set must not be used any more.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forget(c.tables)
+	return c.set.Close()
+}
+
+// syncRounds bounds how often a Sync begins again because index files vanished under it or a table proved
+// to be damaged.
+const syncRounds = 4
+
+// Sync makes the Set hold the rows of exactly the index files that list names, beside those that were added.
+// Damaged index files are reported and left out. After an error the Set holds some of the rows.
+func (c *Cache) Sync(ctx context.Context, list List, load Load) (Report, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.lock()()
+	c.reopen()
+	var total Report
+	for round := 1; ; round++ {
+		names, err := list(ctx)
+		if err != nil {
+			return total, err
+		}
+		r, again, err := c.round(ctx, names, load)
+		total.Files, total.Damaged = r.Files, r.Damaged
+		total.Loaded += r.Loaded
+		if err != nil || !again || round == syncRounds {
+			c.show()
+			c.publish()
+			return total, err
+		}
+	}
+}
+
+// round brings the tables in line with names. It is to be done again if index files vanished or
+// a table was dropped.
+func (c *Cache) round(ctx context.Context, names []pack.ID, load Load) (r Report, again bool, err error) {
+	live := make(map[pack.ID]bool, len(names))
+	for _, name := range names {
+		live[name] = true
+	}
+	r.Files = len(live)
+	isLive := func(name pack.ID) bool { return live[name] }
+	c.known = complete(c.tables, isLive)
+	var missing []pack.ID
+	for name := range live {
+		if !c.known[name] {
+			missing = append(missing, name)
+		}
+	}
+	slices.SortFunc(missing, func(a, b pack.ID) int { return slices.Compare(a[:], b[:]) })
+	again, err = c.bringIn(ctx, missing, load, &r)
+	c.known = complete(c.tables, isLive)
+	if err != nil {
+		return r, false, err
+	}
+	return r, c.tidy() || again, nil
+}
+
+// buildRows is how many rows go into one table before the next is begun; it bounds the temporary files.
+const buildRows = 1 << 25
+
+// bringIn makes tables of index files that are in none. again says that one of them was not there any more.
+func (c *Cache) bringIn(ctx context.Context, names []pack.ID, load Load, r *Report) (again bool, err error) {
+	if len(names) == 0 {
+		return false, nil
+	}
+	b := newBuilder(c.dir)
+	defer func() { b.close() }()
+	err = loadAll(ctx, names, load, func(name pack.ID, body []byte, err error) error {
+		if err == nil {
+			err = c.addFile(b, name, body)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			again = true
+		case errors.Is(err, ErrCorrupt):
+			r.Damaged = append(r.Damaged, Damage{name, err})
+		case err != nil:
+			return err
+		default:
+			r.Loaded++
+		}
+		if b.content.rows < buildRows {
+			return nil
+		}
+		err = c.finish(b)
+		b.close()
+		b = newBuilder(c.dir)
+		return err
+	})
+	return again, errors.Join(err, c.finish(b))
+}
+
+// addFile adds the packs of an index file, those that a table holds as listings only.
+func (c *Cache) addFile(b *builder, name pack.ID, body []byte) error {
+	b.source(name)
+	for p, err := range Scan(body) {
+		if err != nil {
+			b.abandon()
+			return err
+		}
+		b.add(p, holder(c.tables, p.ID) != nil)
+	}
+	return nil
+}
+
+// finish makes a table of what was added.
+func (c *Cache) finish(b *builder) error {
+	if len(b.content.sources) == 0 {
+		return nil
+	}
+	file := newSpool(c.dir)
+	defer file.drop()
+	if err := b.write(file); err != nil {
+		return err
+	}
+	return c.adopt(file)
+}
+
+// adopt adds a table to those of the Cache.
+func (c *Cache) adopt(file *spool) error {
+	if c.locked {
+		if t, err := publishTable(c.dir, file); err == nil {
+			c.tables = append(c.tables, t)
+			return nil
+		}
+	}
+	t, err := privateTable(file)
+	if err == nil {
+		c.tables = append(c.tables, &cached{table: t})
+	}
+	return err
+}
+
+// forget drops tables.
+func (c *Cache) forget(tables []*cached) {
+	for _, t := range tables {
+		t.drop()
+	}
+	c.tables = slices.DeleteFunc(slices.Clone(c.tables), func(t *cached) bool { return slices.Contains(tables, t) })
+}
+
+// tidy merges tables that are many, and writes those again that are mostly dead. It reports whether a
+// damaged table was dropped.
+func (c *Cache) tidy() (damaged bool) {
+	for {
+		parts := c.parts()
+		var group []*part
+		for i, p := range parts {
+			if dead := p.deadChunks(); 2*dead > p.chunks() || dead == p.chunks() && !c.hasSource(c.tables[i].table) {
+				group = append(group, p)
+			}
+		}
+		if group == nil {
+			group = mergeable(parts)
+		}
+		if group == nil {
+			return false
+		}
+		var old []*cached
+		for i, p := range parts {
+			if slices.Contains(group, p) {
+				old = append(old, c.tables[i])
+			}
+		}
+		if c.merge(group, old) != nil {
+			return c.dropDamaged(old)
+		}
+	}
+}
+
+// hasSource reports whether a live index file is among the sources of t.
+func (c *Cache) hasSource(t *table) bool {
+	for i := range int(t.counts.sources) {
+		if name, _, _ := t.source(i); c.known[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// merge puts one table in the place of several.
+func (c *Cache) merge(group []*part, old []*cached) error {
+	file := newSpool(c.dir)
+	defer file.drop()
+	if err := mergeParts(file, group, func(name pack.ID) bool { return c.known[name] }); err != nil {
+		return err
+	}
+	if err := c.adopt(file); err != nil {
+		return err
+	}
+	c.forget(old)
+	if last := c.tables[len(c.tables)-1]; last.counts.sources+last.counts.packs == 0 {
+		c.forget([]*cached{last})
+	}
+	return nil
+}
+
+// dropDamaged drops the tables that do not match their checksum and reports whether there were any.
+func (c *Cache) dropDamaged(tables []*cached) bool {
+	var bad []*cached
+	for _, t := range tables {
+		if t.verify() != nil {
+			bad = append(bad, t)
+			if t.name != "" {
+				_ = os.Remove(filepath.Join(c.dir, t.name))
+			}
+		}
+	}
+	c.forget(bad)
+	return len(bad) > 0
+}
+
+// Verify reads all tables and drops those that are damaged; the next Sync makes them again. It reports how many
+// these were. The Set loses their rows at once.
+func (c *Cache) Verify() (damaged int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := len(c.tables)
+	if c.dropDamaged(slices.Clone(c.tables)) {
+		c.show()
+	}
+	return before - len(c.tables)
+}
+
+// parts returns the tables as parts, with the packs that no known index file lists marked as dead.
+func (c *Cache) parts() []*part {
+	parts := make([]*part, len(c.tables))
+	alive := make([]bitset, len(c.tables))
+	for i, t := range c.tables {
+		parts[i] = newTablePart(t.table)
+		alive[i] = newBitset(t.packCount())
+	}
+	for i, t := range c.tables {
+		for number := range t.listed(func(name pack.ID) bool { return c.known[name] }) {
+			if t.counts.elsewhere == 0 || !t.pack(number).elsewhere {
+				alive[i].set(number)
+				continue
+			}
+			id := t.pack(number).id
+			for j, p := range parts {
+				if n, ok := p.find(id); ok {
+					alive[j].set(n)
+				}
+			}
+		}
+	}
+	for i, p := range parts {
+		p.dead = alive[i].complement(p.packCount())
+	}
+	return parts
+}
+
+// show gives the Set the tables as they are.
+func (c *Cache) show() {
+	c.set.shape.Lock()
+	defer c.set.shape.Unlock()
+	parts := c.parts()
+	for _, p := range parts {
+		p.table.acquire()
+	}
+	c.set.setBase(parts)
+}
+
+// complete returns the live index files all of whose packs the tables hold.
+func complete(tables []*cached, live func(pack.ID) bool) map[pack.ID]bool {
+	known := make(map[pack.ID]bool)
+	for _, t := range tables {
+		for i := range int(t.counts.sources) {
+			name, first, end := t.source(i)
+			if !live(name) {
+				continue
+			}
+			whole := true
+			for j := first; j < end && whole && t.counts.elsewhere > 0; j++ {
+				p := t.pack(t.listing(j))
+				whole = !p.elsewhere || holder(tables, p.id) != nil
+			}
+			if whole {
+				known[name] = true
+			}
+		}
+	}
+	return known
+}
+
+// holder returns the table that has the rows of a pack.
+func holder(tables []*cached, id pack.ID) *cached {
+	for _, t := range tables {
+		if i, ok := t.findPack(id); ok && !t.pack(i).elsewhere {
+			return t
+		}
+	}
+	return nil
+}
+
+// lock takes the lock of the folder if nobody has it, and returns what gives it back. Who does not get it works
+// for himself and publishes nothing.
+func (c *Cache) lock() (unlock func()) {
+	if c.dir == "" {
+		return func() {}
+	}
+	f, err := os.OpenFile(filepath.Join(c.dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return func() {}
+	}
+	c.locked = lockFile(f)
+	return func() {
+		c.locked = false
+		_ = f.Close()
+	}
+}
+
+// reopen reads the manifest and, if it is not the one that the tables go back to, takes its tables instead.
+func (c *Cache) reopen() {
+	if c.dir == "" {
+		return
+	}
+	data, err := os.ReadFile(filepath.Join(c.dir, manifestName))
+	if errors.Is(err, fs.ErrNotExist) { // the folder was emptied: its tables are nameless
+		c.last = nil
+		for _, t := range c.tables {
+			t.name = ""
+		}
+	}
+	if err != nil || slices.Equal(data, c.last) {
+		return
+	}
+	c.forget(c.tables)
+	c.last = data
+	m := decodeManifest(data)
+	for _, name := range m.tables {
+		t, err := openTableFile(c.dir, name)
+		if err != nil {
+			continue
+		}
+		c.tables = append(c.tables, &cached{table: t, name: name})
+	}
+	// Tables are not synced to the disk: a crash of the machine may have left holes in them.
+	if boot := bootID(); m.boot == "" || m.boot != boot {
+		c.dropDamaged(slices.Clone(c.tables))
+	}
+}
+
+// openTableFile maps a table in the folder.
+func openTableFile(dir, name string) (*table, error) {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() < headerSize {
+		return nil, errBadTable
+	}
+	data, release, err := mapFile(f, int(info.Size()))
+	if err != nil {
+		return nil, err
+	}
+	t, err := openTable(data, release)
+	if err == nil && tableName(data) != name {
+		err = errBadTable
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return t, nil
+}
+
+// publish writes the manifest, and the tables that have no name. If that fails the folder stays as it is.
+func (c *Cache) publish() {
+	if !c.locked {
+		return
+	}
+	m := manifest{boot: bootID()}
+	for i, t := range c.tables {
+		if t.name == "" {
+			file := newSpool(c.dir)
+			_, err := file.WriteAt(t.data, 0)
+			if err == nil {
+				t, err = publishTable(c.dir, file)
+			}
+			file.drop()
+			if err != nil {
+				return
+			}
+			c.tables[i].drop()
+			c.tables[i] = t
+		}
+		m.tables = append(m.tables, t.name)
+	}
+	data := m.encode()
+	if slices.Equal(data, c.last) || writeManifest(c.dir, data) != nil {
+		return
+	}
+	c.last = data
+	sweep(c.dir, m.tables)
+}
+
+// publishTable gives a table its name in the folder. After an error the spool is as it was.
+func publishTable(dir string, file *spool) (*cached, error) {
+	var header [headerSize]byte
+	if err := file.read(header[:]); err != nil {
+		return nil, err
+	}
+	name := tableName(header[:])
+	if err := file.publish(dir, name); err != nil {
+		return nil, err
+	}
+	t, err := openTableFile(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return &cached{table: t, name: name}, nil
+}
