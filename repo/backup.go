@@ -1,0 +1,272 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/snapkeep/snap/chunker"
+	"github.com/snapkeep/snap/internal/backup"
+	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Names of what a Source is made of; outside implementations use them too.
+type (
+	// Source is where the data of a backup comes from. Package sourcetest tests one.
+	Source = source.Source
+	// Dir is an open directory of a Source.
+	Dir = source.Dir
+	// File is an open file of a Source.
+	File = source.File
+	// Region is a part of a File.
+	Region = source.Region
+	// Stat is what a look at a file tells.
+	Stat = tree.Stat
+	// Entry is everything that is kept of a file.
+	Entry = tree.Entry
+	// Progress counts what a running backup has done.
+	Progress = backup.Progress
+	// Item tells of one file of a running backup.
+	Item = backup.Item
+	// Problem tells of what could not be read.
+	Problem = backup.Problem
+)
+
+// BackupOptions say what to save and what to write into the snapshot record.
+type BackupOptions struct {
+	Source Source // required
+
+	// SourceName names the history that the snapshot belongs to: retention and the
+	// choice of the parent go by it. Required.
+	SourceName string
+	Host       string
+	User       string
+	UID, GID   uint32
+	Paths      []string // what was backed up, for people and filters
+	Excludes   []string
+	Tags       []string
+	Parts      []snapshot.Part
+	Program    string
+	Time       time.Time // of the snapshot; zero means now
+
+	// Parent is the snapshot whose unchanged files are taken over; nil means the newest
+	// one of the same source.
+	Parent *Snapshot
+	// Force reads all files, whatever the parent says.
+	Force bool
+	// SkipIfUnchanged makes no snapshot if its tree would be that of the parent.
+	SkipIfUnchanged bool
+	// AllowEmpty permits a snapshot without any file.
+	AllowEmpty bool
+	// DryRun reads everything and writes nothing.
+	DryRun bool
+	// Readers is how many large files are read at a time; 0 means 2.
+	Readers int
+	// Granularity is how far apart two changes of a file must be to have different
+	// change times; 0 means 2 s.
+	Granularity time.Duration
+
+	Progress *Progress     // counted up while the backup runs, if not nil
+	Item     func(Item)    // told of each file, in path order, from one goroutine; must not block
+	Problem  func(Problem) // told of each problem, from several goroutines
+	// Check, if not nil, is asked before the snapshot is committed and may change its record, for
+	// instance mark it. An error means that no snapshot is made.
+	Check func(s *Snapshot, parent *Snapshot) error
+}
+
+// BackupResult tells what a backup did.
+type BackupResult struct {
+	// Snapshot is what was committed; nil for a dry run, or if it was skipped because
+	// nothing had changed.
+	Snapshot *Snapshot
+	// Parent is the snapshot that unchanged files were taken from, nil for none.
+	Parent  *Snapshot
+	Summary snapshot.Summary
+	// Partial says that something could not be read.
+	Partial  bool
+	Duration time.Duration
+}
+
+// Backup saves what the source holds as a snapshot. Files that cannot be read are
+// reported as problems and make the result partial; an error means that no snapshot was
+// made. What an interrupted backup has written is used by the next.
+func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, error) {
+	if o.SourceName == "" {
+		return nil, errors.New("backup: no source name")
+	}
+	begin := r.now()
+	all, err := r.allSnapshots(ctx)
+	if err != nil {
+		r.log.Warn("some snapshots cannot be read", "error", err)
+	}
+	if err := r.syncIndex(ctx); err != nil {
+		return nil, err
+	}
+	id := snapshot.SourceIDOf(o.SourceName)
+	previous := newest(all, id)
+	parent := o.Parent
+	if parent == nil {
+		parent = previous
+	}
+	if o.Force {
+		parent = nil
+	}
+	result := &BackupResult{Parent: parent}
+	made, indexes, err := r.runBackup(ctx, o, parent, begin, result)
+	if err != nil {
+		return nil, err
+	}
+	s := r.newSnapshot(o, begin, made.Root, result, indexes)
+	s.Source, s.Sequence = id, 1
+	if previous != nil {
+		s.Sequence, s.Previous = previous.Sequence+1, previous.ID.String()
+	}
+	if parent != nil {
+		s.Parent = parent.ID.String()
+	}
+	result.Duration = r.now().Sub(begin)
+	unchanged := parent != nil && parent.Root == s.Root
+	if o.DryRun || (o.SkipIfUnchanged && unchanged) {
+		return result, nil
+	}
+	if o.Check != nil {
+		if err := o.Check(s, previous); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.commit(ctx, s); err != nil {
+		return nil, err
+	}
+	result.Snapshot = s
+	return result, nil
+}
+
+// newest returns the snapshot of the source that came last.
+func newest(all []*Snapshot, id snapshot.SourceID) (found *Snapshot) {
+	for _, s := range all {
+		if s.Source == id && (found == nil || s.Sequence >= found.Sequence) {
+			found = s
+		}
+	}
+	return found
+}
+
+// runBackup runs the engine and makes what it wrote durable.
+func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, error) {
+	files, database, err := r.cutters()
+	if err != nil {
+		return nil, nil, err
+	}
+	var root pack.ChunkID
+	if parent != nil {
+		if root, err = parent.RootID(); err != nil {
+			return nil, nil, err
+		}
+	}
+	store, keys := r.store, r.keys
+	if o.DryRun {
+		store = discard{r.store}
+		keys.NewContent = func(ctx context.Context) (*seal.Key, error) { return r.storeContentKey(ctx, store) }
+	}
+	w, err := chunks.NewWriter(ctx, store, r.set, keys, r.writerOptions())
+	if err != nil {
+		return nil, nil, err
+	}
+	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Parent: root, Files: files, Database: database,
+		Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
+	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
+		err = backup.ErrNothingRead
+	}
+	if err != nil {
+		// What is durable is of use to the next run, even if this one was cancelled.
+		if abandonErr := w.Abandon(context.WithoutCancel(ctx)); abandonErr != nil {
+			r.log.Warn("finished packs are not indexed", "error", abandonErr)
+		}
+		return nil, nil, fmt.Errorf("backup: %w", err)
+	}
+	if made.ParentDamaged != nil {
+		r.log.Warn("the parent's tree cannot be read, all files were read", "error", made.ParentDamaged)
+	}
+	indexes, err := w.Finish(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("backup: %w", err)
+	}
+	result.Summary = summaryOf(made.Summary, w.Stats())
+	result.Partial = made.Summary.Unreadable > 0
+	return made, indexes, nil
+}
+
+func (r *Repo) writerOptions() chunks.Options {
+	return chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
+}
+
+// cutters returns the chunkers of the repository's classes.
+func (r *Repo) cutters() (files, database *chunker.Cutter, err error) {
+	classes := r.secrets.Chunkers()
+	make := func(name string) (*chunker.Cutter, error) {
+		c := classes[name]
+		return chunker.New(chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
+			MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits})
+	}
+	if files, err = make(keyring.ClassFiles); err != nil {
+		return nil, nil, err
+	}
+	database, err = make(keyring.ClassDatabase)
+	return files, database, err
+}
+
+func summaryOf(s backup.Summary, w chunks.Stats) snapshot.Summary {
+	return snapshot.Summary{FilesNew: s.FilesNew, FilesChanged: s.FilesChanged, FilesUnmodified: s.FilesUnmodified,
+		DirsNew: s.DirsNew, DirsChanged: s.DirsChanged, DirsUnmodified: s.DirsUnmodified,
+		DataChunks: w.DataChunks, TreeChunks: w.TreeChunks, DataAdded: w.Bytes, DataAddedPacked: w.StoredBytes,
+		Files: s.Files, Bytes: s.Bytes, Unreadable: s.Unreadable, ChangedWhenRead: s.ChangedWhileRead}
+}
+
+func (r *Repo) newSnapshot(o BackupOptions, begin time.Time, root pack.ChunkID, result *BackupResult, indexes []pack.ID) *Snapshot {
+	s := &Snapshot{Time: o.Time, End: r.now(), SourceName: snapshot.Bytes(o.SourceName), Host: snapshot.Bytes(o.Host), User: snapshot.Bytes(o.User),
+		UID: o.UID, GID: o.GID, Tags: o.Tags, Root: root.String(), Parts: o.Parts, Program: o.Program, Summary: &result.Summary}
+	if s.Time.IsZero() {
+		s.Time = begin
+	}
+	for _, p := range o.Paths {
+		s.Paths = append(s.Paths, snapshot.Bytes(p))
+	}
+	for _, e := range o.Excludes {
+		s.Excludes = append(s.Excludes, snapshot.Bytes(e))
+	}
+	for _, id := range indexes {
+		s.Index = append(s.Index, id.String())
+	}
+	if result.Partial {
+		s.Marks = append(s.Marks, snapshot.MarkPartial)
+	}
+	return s
+}
+
+// commit stores the record of a snapshot of which everything else is durable.
+func (r *Repo) commit(ctx context.Context, s *Snapshot) error {
+	root, err := s.RootID()
+	if err != nil {
+		return err
+	}
+	if _, err := r.load(ctx, pack.KindTree, root); err != nil {
+		return fmt.Errorf("read back the snapshot's tree: %w", err)
+	}
+	body, err := s.Encode(nil)
+	if err != nil {
+		return err
+	}
+	if s.ID, err = r.records.Save(ctx, sealed.Snapshot, body); err != nil {
+		return fmt.Errorf("store snapshot: %w", err)
+	}
+	return nil
+}

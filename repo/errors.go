@@ -1,0 +1,75 @@
+package repo
+
+import (
+	"errors"
+
+	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Errors that opening a repository returns.
+var (
+	// ErrNoRepository says that there is no repository in the store.
+	ErrNoRepository = errors.New("no repository")
+	// ErrExists says that there is one already, or something else that Create must not touch.
+	ErrExists = errors.New("the place for the repository is not empty")
+	// ErrWrongPassphrase says that no key slot opens with the credential.
+	ErrWrongPassphrase = keyring.ErrWrongPassphrase
+	// ErrNoSlot says that the repository has no key slot of the credential's kind.
+	ErrNoSlot = keyring.ErrNoSlot
+	// ErrDamagedSlot says that a key slot is damaged.
+	ErrDamagedSlot = keyring.ErrDamagedSlot
+	// ErrConfigSwapped says that key slot and snap.json belong to different repositories.
+	ErrConfigSwapped = keyring.ErrConfigSwapped
+	// ErrLastFullSlot says that the last key slot that can read file data must not be removed.
+	ErrLastFullSlot = keyring.ErrLastFullSlot
+	// ErrNewer says that something was made by a newer version of the program.
+	ErrNewer = errors.New("made by a newer version of snap")
+	// ErrDamaged says that something in the repository is damaged.
+	ErrDamaged = errors.New("damaged")
+)
+
+// Errors of work on an open repository.
+var (
+	// ErrCannotReadData says that the key slot is a writer's, which cannot read file data.
+	ErrCannotReadData = keyring.ErrNoContentIdentity
+	// ErrNoSnapshot says that no snapshot is selected.
+	ErrNoSnapshot = errors.New("no such snapshot")
+	// ErrAmbiguous says that an abbreviated id stands for several snapshots.
+	ErrAmbiguous = errors.New("ambiguous snapshot id")
+	// ErrRootMissing says that a folder or file that the backup was asked for does not exist.
+	ErrRootMissing = source.ErrRootMissing
+	// ErrStream says that a stream's command failed, so that no snapshot was made.
+	ErrStream = source.ErrStream
+	// ErrEmpty says that a backup had nothing to save, so that no snapshot was made.
+	ErrEmpty = errors.New("there is nothing to back up")
+	// ErrMissingChunk says that a part of a file is in no pack.
+	ErrMissingChunk = chunks.ErrMissing
+	// ErrVerify says that written data did not come back as it was before it was committed: bad
+	// memory, or a fault in the compressor.
+	ErrVerify = chunks.ErrVerify
+)
+
+// IsDamage reports whether err says that bytes of the repository are damaged or missing.
+func IsDamage(err error) bool {
+	for _, target := range []error{ErrDamaged, pack.ErrCorrupt, pack.ErrChunkMismatch, tree.ErrCorrupt, chunks.ErrMissing,
+		keyring.ErrCorrupt, keyring.ErrDamagedSlot} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return isRecordDamage(err)
+}
+
+// IsNewer reports whether err says that something was made by a newer version.
+func IsNewer(err error) bool {
+	for _, target := range []error{ErrNewer, pack.ErrNewer, tree.ErrNewer, keyring.ErrNewer} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return isRecordNewer(err)
+}

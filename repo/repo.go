@@ -1,0 +1,233 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/snapkeep/snap/chunker"
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/record"
+	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Options of Create and Open. The zero value means defaults.
+type Options struct {
+	// CacheDir is a folder for the local copy of the index, one folder a repository in it.
+	// Empty means that nothing is kept between runs. It may be deleted at any time.
+	CacheDir string
+	// Logger is told of what is degraded but correct; nil means nobody.
+	Logger *slog.Logger
+	// Now is the clock that stamps snapshots; nil means time.Now.
+	Now func() time.Time
+	// PackSize is the size in bytes at which packs are ended; 0 means 32 MiB.
+	PackSize int
+	// Compression of file data: off, fastest, default, better or max; empty means default.
+	Compression string
+	// SkipVerify leaves out opening again what was written, before it counts as written.
+	SkipVerify bool
+	// CacheBytes bounds the memory for opened segments; 0 means 16 MiB.
+	CacheBytes int
+}
+
+// Repo is an open repository.
+type Repo struct {
+	store    Store
+	config   *keyring.Config
+	secrets  *keyring.Secrets
+	slotName string
+	opts     Options
+	log      *slog.Logger
+
+	meta    *seal.Key
+	content *keyring.ContentKeys
+	records *sealed.Records
+	keys    chunks.Keys
+	set     *index.Set
+	loader  *chunks.Loader
+
+	indexMu     sync.Mutex // guards what follows
+	indexLoaded bool
+}
+
+// CreateOptions are the choices that are fixed when a repository is made.
+type CreateOptions struct {
+	Options
+	Role  Role   // of the first key slot; empty means full
+	Label string // of the first key slot
+	// Random makes the secrets; nil means crypto/rand.
+	Random io.Reader
+}
+
+// Create makes a repository in an empty store and a first key slot for the recipient, and
+// opens it. The Repo does not close the store.
+func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions) (*Repo, error) {
+	if opts.Random == nil {
+		opts.Random = rand.Reader
+	}
+	r := newRepo(store, opts.Options)
+	if err := checkEmpty(ctx, store); err != nil {
+		return nil, err
+	}
+	poly, err := chunker.RandomPolynomial(opts.Random)
+	if err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	secrets, err := keyring.NewSecrets(opts.Random, uint64(poly), map[string]keyring.Chunker{
+		keyring.ClassFiles:    chunkerClass(chunker.Files(poly)),
+		keyring.ClassDatabase: chunkerClass(chunker.Database(poly)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	config, err := keyring.NewConfig(opts.Random, r.now())
+	if err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	// The slot first: a repository without a key would be of no use, a key without a
+	// repository is only a leftover.
+	slot, err := keyring.AddSlot(ctx, store, config, secrets, to, keyring.SlotOptions{Role: opts.Role, Label: opts.Label, Created: r.now()})
+	if err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	if err := keyring.SaveConfig(ctx, store, config); err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
+	return r, r.start(config, secrets, slot.Name)
+}
+
+func chunkerClass(p chunker.Params) keyring.Chunker {
+	return keyring.Chunker{Algorithm: int(p.Algorithm), Min: p.MinSize, Max: p.MaxSize, Bits: p.AverageBits}
+}
+
+// checkEmpty returns ErrExists if the store holds a repository or parts of one.
+func checkEmpty(ctx context.Context, store Store) error {
+	if _, _, err := store.Stat(ctx, "snap.json"); err == nil {
+		return fmt.Errorf("%w: there is a repository already", ErrExists)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	found := errors.New("found")
+	err := store.List(ctx, "", func(name string, _ int64, _ time.Time) error {
+		if strings.HasPrefix(name, "keys/") {
+			return nil // left by an attempt that was cut off before snap.json
+		}
+		return found
+	})
+	if errors.Is(err, found) {
+		return ErrExists
+	}
+	return err
+}
+
+// Open opens the repository in a store. The Repo does not close the store.
+func Open(ctx context.Context, store Store, credential *Credential, opts Options) (*Repo, error) {
+	r := newRepo(store, opts)
+	config, err := keyring.LoadConfig(ctx, store)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
+		}
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	opened, err := keyring.OpenStore(ctx, store, config, credential)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	for _, skipped := range opened.Skipped {
+		r.log.Warn("key slot cannot be used", "error", skipped)
+	}
+	return r, r.start(config, opened.Secrets, opened.Slot.Name)
+}
+
+func newRepo(store Store, opts Options) *Repo {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.CacheBytes == 0 {
+		opts.CacheBytes = 16 << 20
+	}
+	return &Repo{store: store, opts: opts, log: opts.Logger}
+}
+
+// start derives what the repository works with from its secrets.
+func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName string) error {
+	if _, err := compress.ParseLevel(r.opts.Compression); err != nil {
+		return err
+	}
+	r.config, r.secrets, r.slotName = config, secrets, slotName
+	r.meta = secrets.Metadata(config.ID)
+	r.records = sealed.New(r.store, r.meta)
+	r.content = keyring.NewContentKeys(secrets, config.ID, func(ctx context.Context, id seal.KeyID) ([]byte, error) {
+		return sealed.ReadFile(ctx, r.store, keyring.ContentKeyName(id), 64<<10)
+	})
+	r.keys = chunks.Keys{Repository: config.ID, ChunkIDs: secrets.IDKey(), Metadata: r.meta, Content: r.content.Key, NewContent: r.newContentKey}
+	r.openIndex()
+	r.loader = chunks.NewLoader(r.store, r.set, r.keys, r.opts.CacheBytes)
+	return nil
+}
+
+// newContentKey makes a content key and stores it for those who hold the identity.
+func (r *Repo) newContentKey(ctx context.Context) (*seal.Key, error) {
+	return r.storeContentKey(ctx, r.store)
+}
+
+func (r *Repo) storeContentKey(ctx context.Context, store Store) (*seal.Key, error) {
+	key, err := keyring.NewContentKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := r.secrets.WrapContentKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("wrap content key: %w", err)
+	}
+	if err := store.Create(ctx, wrapped.Name, bytes.NewReader(wrapped.Data), int64(len(wrapped.Data))); err != nil {
+		return nil, fmt.Errorf("store content key: %w", err)
+	}
+	return r.content.Add(key), nil
+}
+
+// ID returns the repository id as 32 hex digits.
+func (r *Repo) ID() string { return fmt.Sprintf("%x", r.config.ID) }
+
+// Role returns what the key slot that opened the repository allows.
+func (r *Repo) Role() Role { return r.secrets.Role() }
+
+// Close releases the index. It does not close the store.
+func (r *Repo) Close() error {
+	return errors.Join(r.set.Close(), r.closeCache())
+}
+
+func (r *Repo) now() time.Time { return r.opts.Now() }
+
+// load returns the bytes of a page.
+func (r *Repo) load(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
+	return r.loader.Load(ctx, kind, id)
+}
+
+var _ tree.LoadPage = (*Repo)(nil).load
+
+func isRecordDamage(err error) bool {
+	return errors.Is(err, sealed.ErrCorrupt) || errors.Is(err, record.ErrCorrupt) || errors.Is(err, index.ErrCorrupt)
+}
+
+func isRecordNewer(err error) bool {
+	return errors.Is(err, record.ErrNewer) || errors.Is(err, index.ErrNewer)
+}

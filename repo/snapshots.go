@@ -1,0 +1,300 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Snapshot is a snapshot record. It must not be changed.
+type Snapshot = snapshot.Snapshot
+
+// SnapshotID names a snapshot.
+type SnapshotID = pack.ID
+
+// Filter selects snapshots. The zero Filter selects all.
+type Filter struct {
+	Hosts   []string   // any of these
+	Tags    [][]string // all of any of these lists
+	Paths   []string   // all of these
+	Sources []string   // any of these names, or source ids
+	Before  time.Time  // not later than; zero means no limit
+}
+
+// Match reports whether the filter selects s.
+func (f *Filter) Match(s *Snapshot) bool {
+	return f.matchHost(s) && f.matchTags(s) && f.matchPaths(s) && f.matchSource(s) && (f.Before.IsZero() || !s.Time.After(f.Before))
+}
+
+func (f *Filter) matchHost(s *Snapshot) bool {
+	for _, h := range f.Hosts {
+		if h == string(s.Host) {
+			return true
+		}
+	}
+	return len(f.Hosts) == 0
+}
+
+func (f *Filter) matchTags(s *Snapshot) bool {
+	for _, list := range f.Tags {
+		if s.HasTags(list) {
+			return true
+		}
+	}
+	return len(f.Tags) == 0
+}
+
+func (f *Filter) matchPaths(s *Snapshot) bool {
+	for _, want := range f.Paths {
+		found := false
+		for _, p := range s.Paths {
+			found = found || string(p) == want
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *Filter) matchSource(s *Snapshot) bool {
+	for _, want := range f.Sources {
+		if want == string(s.SourceName) || want == s.Source.String() {
+			return true
+		}
+	}
+	return len(f.Sources) == 0
+}
+
+// Snapshots returns all snapshots that the filter selects, oldest first. Records that
+// cannot be read are reported in the error, beside those that can.
+func (r *Repo) Snapshots(ctx context.Context, f Filter) ([]*Snapshot, error) {
+	all, err := r.allSnapshots(ctx)
+	var out []*Snapshot
+	for _, s := range all {
+		if f.Match(s) {
+			out = append(out, s)
+		}
+	}
+	return out, err
+}
+
+func (r *Repo) allSnapshots(ctx context.Context) ([]*Snapshot, error) {
+	return r.snapshotsOf(ctx, sealed.Snapshot)
+}
+
+// snapshotsOf loads the records of snapshots, or of the trash, with their labels.
+func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, error) {
+	ids, err := r.listIDs(ctx, kind)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var out []*Snapshot
+	var errs []error
+	for _, id := range ids {
+		s, err := r.loadSnapshot(ctx, kind, id)
+		switch {
+		case err == nil:
+			s.Trashed = kind == sealed.Trash
+			out = append(out, s)
+		case errors.Is(err, fs.ErrNotExist): // forgotten meanwhile
+		default:
+			errs = append(errs, err)
+		}
+	}
+	labels, err := r.labels(ctx)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	snapshot.Apply(out, labels)
+	snapshot.Sort(out)
+	return out, errors.Join(errs...)
+}
+
+func (r *Repo) loadSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
+	body, err := r.records.Load(ctx, kind, id)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", short(id), err)
+	}
+	s, err := snapshot.Decode(id, body)
+	if errors.Is(err, snapshot.ErrCorrupt) {
+		return nil, fmt.Errorf("snapshot %s: %w: %w", short(id), ErrDamaged, err)
+	}
+	if errors.Is(err, snapshot.ErrNewer) {
+		return nil, fmt.Errorf("snapshot %s: %w: %w", short(id), ErrNewer, err)
+	}
+	return s, err
+}
+
+func (r *Repo) labels(ctx context.Context) ([]*snapshot.Label, error) {
+	ids, err := r.listIDs(ctx, sealed.Label)
+	if err != nil {
+		return nil, fmt.Errorf("list labels: %w", err)
+	}
+	var out []*snapshot.Label
+	var errs []error
+	for _, id := range ids {
+		body, err := r.records.Load(ctx, sealed.Label, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var l *snapshot.Label
+		if err == nil {
+			l, err = snapshot.DecodeLabel(id, body)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("label %s: %w", short(id), err))
+			continue
+		}
+		out = append(out, l)
+	}
+	return out, errors.Join(errs...)
+}
+
+func short(id pack.ID) string { return id.String()[:8] }
+
+// Find returns the snapshot that a word stands for among those that the filter selects:
+// an id or the beginning of one, latest, latest~N (the N-th before it), or a date
+// (2006-01-02, also with a time of day, in local time): the newest snapshot until then. The
+// error wraps ErrNoSnapshot or ErrAmbiguous.
+func (r *Repo) Find(ctx context.Context, word string, f Filter) (*Snapshot, error) {
+	all, err := r.allSnapshots(ctx)
+	if err != nil && len(all) == 0 {
+		return nil, err
+	}
+	if s, err := findByID(all, word); s != nil || err != nil {
+		return s, err
+	}
+	var some []*Snapshot
+	for _, s := range all {
+		if f.Match(s) {
+			some = append(some, s)
+		}
+	}
+	back, ok := parseLatest(word)
+	if until, isDate := parseDate(word); isDate {
+		ok = true
+		n := 0
+		for _, s := range some {
+			if !s.Time.After(until) {
+				n++
+			}
+		}
+		some = some[:n]
+	}
+	if !ok {
+		return nil, fmt.Errorf("%q: %w", word, ErrNoSnapshot)
+	}
+	if back >= len(some) {
+		return nil, fmt.Errorf("%q: %w: %d are selected", word, ErrNoSnapshot, len(some))
+	}
+	return some[len(some)-1-back], nil
+}
+
+func findByID(all []*Snapshot, word string) (*Snapshot, error) {
+	if len(word) < 4 || strings.Trim(word, "0123456789abcdef") != "" {
+		return nil, nil
+	}
+	var found *Snapshot
+	for _, s := range all {
+		if strings.HasPrefix(s.ID.String(), word) {
+			if found != nil {
+				return nil, fmt.Errorf("%q: %w", word, ErrAmbiguous)
+			}
+			found = s
+		}
+	}
+	return found, nil
+}
+
+func parseLatest(word string) (back int, ok bool) {
+	if word == "latest" {
+		return 0, true
+	}
+	rest, ok := strings.CutPrefix(word, "latest~")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.Atoi(rest)
+	return n, err == nil && n >= 0
+}
+
+// parseDate returns the end of the second, minute or day that word names.
+func parseDate(word string) (time.Time, bool) {
+	for layout, span := range map[string]time.Duration{
+		"2006-01-02": 0, "2006-01-02T15:04": time.Minute, "2006-01-02 15:04": time.Minute,
+		"2006-01-02T15:04:05": time.Second, "2006-01-02 15:04:05": time.Second,
+	} {
+		t, err := time.ParseInLocation(layout, word, time.Local)
+		if err != nil {
+			continue
+		}
+		if span == 0 {
+			return t.AddDate(0, 0, 1).Add(-1), true
+		}
+		return t.Add(span - 1), true
+	}
+	if t, err := time.Parse(time.RFC3339, word); err == nil {
+		return t.Add(time.Second - 1), true
+	}
+	return time.Time{}, false
+}
+
+// Tag replaces, adds and removes tags of a snapshot: set, if not nil, replaces all first.
+func (r *Repo) Tag(ctx context.Context, s *Snapshot, set, add, remove []string) error {
+	tags := s.Tags
+	if set != nil {
+		tags = set
+	}
+	var out []string
+	keep := func(t string) bool {
+		for _, no := range append(append([]string(nil), remove...), out...) {
+			if t == no {
+				return false
+			}
+		}
+		return t != ""
+	}
+	for _, t := range append(append([]string(nil), tags...), add...) {
+		if keep(t) {
+			out = append(out, t)
+		}
+	}
+	return r.label(ctx, s, func(l *snapshot.Label) { l.Tags = out })
+}
+
+// Pin keeps a snapshot from being forgotten by a rule, or no longer.
+func (r *Repo) Pin(ctx context.Context, s *Snapshot, pinned bool) error {
+	return r.label(ctx, s, func(l *snapshot.Label) { l.Pin = pinned })
+}
+
+// label stores a new label for s that differs from what holds by change.
+func (r *Repo) label(ctx context.Context, s *Snapshot, change func(*snapshot.Label)) error {
+	labels, err := r.labels(ctx)
+	if err != nil {
+		return err
+	}
+	l := &snapshot.Label{Snapshot: s.ID.String(), Time: r.now(), Tags: s.Tags, Pin: s.Pinned, Note: s.Note}
+	for _, other := range labels {
+		if other.Snapshot == l.Snapshot && other.Counter >= l.Counter {
+			l.Counter = other.Counter + 1
+		}
+	}
+	change(l)
+	body, err := l.Encode()
+	if err != nil {
+		return err
+	}
+	if _, err := r.records.Save(ctx, sealed.Label, body); err != nil {
+		return fmt.Errorf("store label: %w", err)
+	}
+	return nil
+}
