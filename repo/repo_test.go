@@ -15,7 +15,7 @@ import (
 // weak returns the recipient and credential of a passphrase that opens fast.
 func weak(t *testing.T) (*repo.Recipient, *repo.Credential) {
 	t.Helper()
-	to, err := keyring.ForPassphrase("correct horse", keyring.PassphraseOptions{Cost: 1 << 10, AllowWeak: true})
+	to, err := keyring.ForPassphrase("correct horse", keyring.PassphraseOptions{Cost: 10, AllowWeak: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestSecondBackupReusesTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	store := mem.New(mem.Options{})
+	store := mem.New(nil)
 	to, cred := weak(t)
 	r, err := repo.Create(t.Context(), store, to, repo.CreateOptions{})
 	if err != nil {
