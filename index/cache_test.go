@@ -246,7 +246,7 @@ func TestCacheWithoutFolder(t *testing.T) {
 
 func TestCacheSurvivesDamage(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(40) {
+	for seed := range uint64(20) {
 		r := newRepository(seed, 300)
 		dir := t.TempDir()
 		for range 5 {

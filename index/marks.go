@@ -3,24 +3,24 @@ package index
 import (
 	"iter"
 	"sync"
+	"sync/atomic"
 
 	"github.com/snapkeep/snap/pack"
 )
 
-// Marks says which rows of a Set are needed. It covers the rows that the Set had when it was made, and is
-// safe for concurrent use.
+// Marks says which rows of a Set are needed. It covers the rows that the Set had when it was made. Mark may be called
+// by several goroutines at once, everything else when no Mark is under way.
 //
 // Of a chunk with several rows one is marked, the others count as dead: the one in a pack that was not
 // condemned whose id is the lowest, so that everybody who marks chooses the same. A row in
 // a condemned pack is never marked.
 type Marks struct {
-	parts []*part
-
-	mu   sync.Mutex // guards live
-	live []bitset   // for each part, by position
+	parts   []*part
+	live    []bitset  // for each part, by position
+	scratch sync.Pool // of *[]pack.ChunkID
 }
 
-// NewMarks returns Marks for the rows of the Set without a mark.
+// NewMarks returns Marks for the rows of the Set without a mark. They take a bit of memory a row.
 func (s *Set) NewMarks() *Marks {
 	m := &Marks{parts: s.frozen()}
 	for _, p := range m.parts {
@@ -32,26 +32,62 @@ func (s *Set) NewMarks() *Marks {
 // Close releases what the Marks hold. They must not be used any more.
 func (m *Marks) Close() { dropAll(m.parts) }
 
-// Mark marks chunks and appends those without a row outside of condemned packs to missing. It is fast
+// markBlock is how many ids Mark puts in order at once, at 16 bytes each.
+const markBlock = 1 << 20
+
+// Mark marks chunks and appends those without a row outside of condemned packs to missing. It is fastest
 // for many ids at once; it neither changes nor keeps them.
 func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, id := range ids {
-		part, position, ok := m.choose(id)
-		if !ok {
-			missing = append(missing, id)
-			continue
+	scratch, _ := m.scratch.Get().(*[]pack.ChunkID)
+	if scratch == nil {
+		scratch = new([]pack.ChunkID)
+	}
+	defer m.scratch.Put(scratch)
+	for len(ids) > 0 {
+		block := ids[:min(len(ids), markBlock)]
+		ids = ids[len(block):]
+		if len(block) > 1 {
+			*scratch = dealOut(block, *scratch)
+			block = *scratch
 		}
-		m.live[part].set(int(position))
+		for _, id := range block {
+			part, position, ok := m.choose(id)
+			if !ok {
+				missing = append(missing, id)
+				continue
+			}
+			atomic.OrUint64(&m.live[part][position>>6], 1<<(position&63))
+		}
 	}
 	return missing
 }
 
+// dealOut returns ids, in the memory of scratch if it is large enough, ordered by their first bits: so close to
+// each other are their rows in a table, and the parts of its filters.
+func dealOut(ids, scratch []pack.ChunkID) []pack.ChunkID {
+	const heaps = 1 << 12
+	first := func(id *pack.ChunkID) int { return int(id[0])<<4 | int(id[1])>>4 }
+	var at [heaps + 1]int
+	for i := range ids {
+		at[first(&ids[i])+1]++
+	}
+	for i := 1; i < len(at); i++ {
+		at[i] += at[i-1]
+	}
+	if cap(scratch) < len(ids) {
+		scratch = make([]pack.ChunkID, len(ids))
+	}
+	scratch = scratch[:len(ids)]
+	for i := range ids {
+		heap := first(&ids[i])
+		scratch[at[heap]] = ids[i]
+		at[heap]++
+	}
+	return scratch
+}
+
 // Marked reports whether the chunk is marked.
 func (m *Marks) Marked(id pack.ChunkID) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	part, position, ok := m.choose(id)
 	return ok && m.live[part].has(int(position))
 }
@@ -59,17 +95,21 @@ func (m *Marks) Marked(id pack.ChunkID) bool {
 // choose returns the row of id that a mark is for.
 func (m *Marks) choose(id pack.ChunkID) (part int, position uint32, ok bool) {
 	var buffer [4]uint32
-	var best pack.ID
 	for i, p := range m.parts {
 		for _, at := range p.positions(id, buffer[:0]) {
-			l, valid := p.location(at)
-			if !valid || l.Condemned || (ok && string(l.Pack[:]) >= string(best[:])) {
+			if p.void(at) || ok && !lowerPack(p, at, m.parts[part], position) {
 				continue
 			}
-			part, position, ok, best = i, at, true, l.Pack
+			part, position, ok = i, at, true
 		}
 	}
 	return part, position, ok
+}
+
+// lowerPack reports whether the pack of a position has a lower id than that of another.
+func lowerPack(p *part, position uint32, than *part, thanPosition uint32) bool {
+	a, b := p.pack(p.packOf(position)).id, than.pack(than.packOf(thanPosition)).id
+	return string(a[:]) < string(b[:])
 }
 
 // Usage says how much of a pack is needed. Bytes are those of the boxes of segments: a
@@ -129,8 +169,6 @@ func (m *Marks) Segments(id pack.ID) []SegmentUsage {
 }
 
 func (m *Marks) segments(part, i int, fn func(SegmentUsage)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	p := m.parts[part]
 	offset := uint32(0)
 	for k := int(p.pack(i).firstSegment); k < int(p.pack(i+1).firstSegment); k++ {

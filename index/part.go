@@ -111,6 +111,15 @@ func (p *part) byPosition() iter.Seq2[uint32, pack.ChunkID] {
 	}
 }
 
+// void reports whether the pack of the chunk at position is dead or condemned.
+func (p *part) void(position uint32) bool {
+	if p.dead == nil && p.condemned == nil {
+		return false
+	}
+	i := p.packOf(position)
+	return p.dead.has(i) || p.condemned.has(i)
+}
+
 // location returns where the chunk at position is; false if its pack is dead.
 func (p *part) location(position uint32) (Location, bool) {
 	i := p.packOf(position)

@@ -1,0 +1,140 @@
+package index
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/snapkeep/snap/pack"
+)
+
+// parts returns the tables as parts, with the packs that no known index file lists marked as dead.
+func (c *Cache) parts() []*part {
+	parts := make([]*part, len(c.tables))
+	alive := make([]bitset, len(c.tables))
+	for i, t := range c.tables {
+		parts[i] = newTablePart(t.table)
+		alive[i] = newBitset(t.packCount())
+	}
+	for i, t := range c.tables {
+		for number := range t.listed(func(name pack.ID) bool { return c.known[name] }) {
+			if t.counts.elsewhere == 0 || !t.pack(number).elsewhere {
+				alive[i].set(number)
+				continue
+			}
+			id := t.pack(number).id
+			for j, p := range parts {
+				if n, ok := p.find(id); ok {
+					alive[j].set(n)
+				}
+			}
+		}
+	}
+	for i, p := range parts {
+		p.dead = alive[i].complement(p.packCount())
+	}
+	return parts
+}
+
+// complete returns the live index files all of whose packs the tables hold.
+func complete(tables []*cached, live func(pack.ID) bool) map[pack.ID]bool {
+	known := make(map[pack.ID]bool)
+	for _, t := range tables {
+		for i := range int(t.counts.sources) {
+			name, first, end := t.source(i)
+			if !live(name) {
+				continue
+			}
+			whole := true
+			for j := first; j < end && whole && t.counts.elsewhere > 0; j++ {
+				p := t.pack(t.listing(j))
+				whole = !p.elsewhere || holder(tables, p.id) != nil
+			}
+			if whole {
+				known[name] = true
+			}
+		}
+	}
+	return known
+}
+
+// holder returns the table that has the rows of a pack.
+func holder(tables []*cached, id pack.ID) *cached {
+	for _, t := range tables {
+		if i, ok := t.findPack(id); ok && !t.pack(i).elsewhere {
+			return t
+		}
+	}
+	return nil
+}
+
+// tidy merges tables that are many, and writes those again that are mostly dead. It reports whether a
+// damaged table was dropped.
+func (c *Cache) tidy() (damaged bool) {
+	for {
+		parts := c.parts()
+		var group []*part
+		for i, p := range parts {
+			if dead := p.deadChunks(); 2*dead > p.chunks() || dead == p.chunks() && !c.hasSource(c.tables[i].table) {
+				group = append(group, p)
+			}
+		}
+		if group == nil {
+			group = mergeable(parts)
+		}
+		if group == nil {
+			return false
+		}
+		var old []*cached
+		for i, p := range parts {
+			if slices.Contains(group, p) {
+				old = append(old, c.tables[i])
+			}
+		}
+		if c.merge(group, old) != nil {
+			return c.dropDamaged(old)
+		}
+	}
+}
+
+// hasSource reports whether a live index file is among the sources of t.
+func (c *Cache) hasSource(t *table) bool {
+	for i := range int(t.counts.sources) {
+		if name, _, _ := t.source(i); c.known[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// merge puts one table in the place of several.
+func (c *Cache) merge(group []*part, old []*cached) error {
+	file := newSpool(c.dir)
+	defer file.drop()
+	if err := mergeParts(file, group, func(name pack.ID) bool { return c.known[name] }); err != nil {
+		return err
+	}
+	if err := c.adopt(file); err != nil {
+		return err
+	}
+	c.forget(old)
+	if last := c.tables[len(c.tables)-1]; last.counts.sources+last.counts.packs == 0 {
+		c.forget([]*cached{last})
+	}
+	return nil
+}
+
+// dropDamaged drops the tables that do not match their checksum and reports whether there were any.
+func (c *Cache) dropDamaged(tables []*cached) bool {
+	var bad []*cached
+	for _, t := range tables {
+		if t.verify() != nil {
+			bad = append(bad, t)
+			if t.name != "" {
+				_ = os.Remove(filepath.Join(c.dir, t.name))
+			}
+		}
+	}
+	c.forget(bad)
+	return len(bad) > 0
+}
