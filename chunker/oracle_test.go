@@ -17,7 +17,7 @@ const testPolynomial Polynomial = 0x3DA3358B4DC173
 func TestCutsEqualLibrary(t *testing.T) {
 	t.Parallel()
 	for _, p := range testParams() {
-		size := min(p.MaxSize+p.MaxSize/3, 6*(p.MinSize+1<<p.AverageBits), 3<<20)
+		size := min(p.MaxSize+p.MaxSize/3, 6*(p.MinSize+1<<p.AverageBits), 3<<19)
 		for kind, generate := range testData {
 			for seed := range uint64(2) {
 				p.Polynomial = polynomial(t, seed)
@@ -34,9 +34,9 @@ func TestCutsDoNotDependOnBufferSizes(t *testing.T) {
 	p := Params{Rabin, testPolynomial, 16 << 10, 128 << 10, 15}
 	c := newCutter(t, p)
 	for kind, generate := range testData {
-		data := generate(9, 600_001)
+		data := generate(9, 400_001)
 		want := libraryCuts(t, p, data)
-		for seed := range uint64(8) {
+		for seed := range uint64(3) {
 			rng := rand.New(rand.NewPCG(seed, 0))
 			for _, resume := range []bool{false, true} {
 				name := fmt.Sprintf("%s, seed %d, resume %t", kind, seed, resume)
@@ -54,9 +54,11 @@ func growingCuts(t *testing.T, c *Cutter, data []byte, rng *rand.Rand, resume bo
 	for start < len(data) {
 		final := arrived == len(data)
 		buf := data[start:arrived]
-		n := c.Next(buf, final)
+		var n int
 		if resume {
 			n = c.Resume(buf, scanned, final)
+		} else {
+			n = c.Next(buf, final)
 		}
 		switch {
 		case n > 0:
@@ -66,13 +68,13 @@ func growingCuts(t *testing.T, c *Cutter, data []byte, rng *rand.Rand, resume bo
 			t.Fatalf("no chunk in %d bytes, final %t", len(buf), final)
 		default:
 			scanned = len(buf)
-			arrived = min(len(data), arrived+1+rng.IntN(1<<(1+rng.IntN(17))))
+			arrived = min(len(data), arrived+1+rng.IntN(1<<(8+rng.IntN(10))))
 		}
 	}
 	return cuts
 }
 
-func TestCutsEqualLibraryAtMaxSize(t *testing.T) {
+func TestCutsAtMaxSize(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte{1}, MaxSizeLimit+12345) // never a candidate
 	for _, p := range []Params{Files(testPolynomial), {Rabin, testPolynomial, MaxSizeLimit - 1, MaxSizeLimit, MinBits}} {
@@ -86,7 +88,7 @@ func TestCutsEqualLibraryAtMaxSize(t *testing.T) {
 
 func TestNextFindsEveryLength(t *testing.T) {
 	t.Parallel()
-	p := Params{Rabin, testPolynomial, MinSizeLimit, 64 << 10, MaxBits}
+	p := Params{Rabin, testPolynomial, MinSizeLimit, 32 << 10, MaxBits}
 	c := newCutter(t, p)
 	// Ones never make a candidate here, 64 zeros always do.
 	for n := p.MinSize; n < p.MaxSize; n += 1 + n%229 {
