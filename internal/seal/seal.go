@@ -1,5 +1,3 @@
-// Package seal encrypts and authenticates: it makes and opens the sealed boxes of
-// docs/format.md section 5, and computes chunk ids (section 6).
 package seal
 
 import (
@@ -9,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -48,13 +48,33 @@ type KeyID [keyIDSize]byte
 // String returns id as 16 lower-case hex digits.
 func (id KeyID) String() string { return hex.EncodeToString(id[:]) }
 
-// Key seals and opens boxes of one repository. It is safe for concurrent use.
+// associatedPrefix begins the associated data of every box.
+const associatedPrefix = "snap/v1"
+
+// Where things stand in the associated data and in what the nonce is hashed from.
+const (
+	kindOffset     = len(associatedPrefix) + 16
+	associatedSize = kindOffset + 1 + keyIDSize
+	seedSize       = nonceSize + 1 + 32
+)
+
+// Key seals and opens boxes of one repository. It is safe for concurrent use if its
+// random source is. Printing one shows its id.
 type Key struct {
 	id       KeyID
 	repo     [16]byte
 	aead     cipher.AEAD
 	nonceKey [32]byte
 	random   io.Reader
+	scratch  sync.Pool // of *scratch
+}
+
+// scratch is what one call needs, kept because a hasher takes 10 KiB.
+type scratch struct {
+	hasher     *blake3.Hasher // keyed for nonces, nil before the first
+	seed       [seedSize]byte
+	nonce      [32]byte
+	associated [associatedSize]byte // all but the kind is there
 }
 
 // NewKey returns a Key of the 32 secret bytes for the repository repo. random gives
@@ -83,6 +103,9 @@ func IDOf(secret *[32]byte) (id KeyID) {
 // ID returns the key's id.
 func (k *Key) ID() KeyID { return k.id }
 
+// Format implements fmt.Formatter: every verb shows the id and nothing else.
+func (k *Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.id.String()) }
+
 // Seal appends a box of the kind with plaintext to dst. dst and plaintext must not
 // overlap. An error means that the random source failed.
 func (k *Key) Seal(dst []byte, kind byte, plaintext []byte) ([]byte, error) {
@@ -92,16 +115,16 @@ func (k *Key) Seal(dst []byte, kind byte, plaintext []byte) ([]byte, error) {
 // SealDigest is Seal for a caller that already holds a collision-resistant digest
 // that determines the plaintext.
 func (k *Key) SealDigest(dst []byte, kind byte, plaintext []byte, digest [32]byte) ([]byte, error) {
-	var in [nonceSize + 1 + 32]byte
-	if _, err := io.ReadFull(k.random, in[:nonceSize]); err != nil {
-		return dst, fmt.Errorf("random source: %w", err)
+	sc := k.getScratch()
+	defer k.scratch.Put(sc)
+	if err := k.makeNonce(sc, kind, &digest); err != nil {
+		return dst, err
 	}
-	in[nonceSize] = kind
-	copy(in[nonceSize+1:], digest[:])
-	nonce := keyed(&k.nonceKey, in[:])
+	sc.associated[kindOffset] = kind
+	dst = slices.Grow(dst, len(plaintext)+Overhead)
 	dst = append(dst, k.id[:]...)
-	dst = append(dst, nonce[:nonceSize]...)
-	return k.aead.Seal(dst, nonce[:nonceSize], plaintext, k.associated(kind)), nil
+	dst = append(dst, sc.nonce[:nonceSize]...)
+	return k.aead.Seal(dst, sc.nonce[:nonceSize], plaintext, sc.associated[:]), nil
 }
 
 // Open appends the plaintext of a box of the kind to dst. box is left as it is and
@@ -114,7 +137,10 @@ func (k *Key) Open(dst []byte, kind byte, box []byte) ([]byte, error) {
 	if id != k.id {
 		return dst, fmt.Errorf("%w: %s", ErrOtherKey, id)
 	}
-	out, err := k.aead.Open(dst, box[keyIDSize:keyIDSize+nonceSize], box[keyIDSize+nonceSize:], k.associated(kind))
+	sc := k.getScratch()
+	defer k.scratch.Put(sc)
+	sc.associated[kindOffset] = kind
+	out, err := k.aead.Open(dst, box[keyIDSize:keyIDSize+nonceSize], box[keyIDSize+nonceSize:], sc.associated[:])
 	if err != nil {
 		return dst, ErrCorrupt
 	}
@@ -130,20 +156,34 @@ func BoxKey(box []byte) (id KeyID, err error) {
 	return id, nil
 }
 
-func (k *Key) associated(kind byte) []byte {
-	ad := make([]byte, 0, 7+16+1+keyIDSize)
-	ad = append(ad, "snap/v1"...)
-	ad = append(ad, k.repo[:]...)
-	ad = append(ad, kind)
-	return append(ad, k.id[:]...)
+func (k *Key) getScratch() *scratch {
+	if sc, ok := k.scratch.Get().(*scratch); ok {
+		return sc
+	}
+	sc := new(scratch)
+	n := copy(sc.associated[:], associatedPrefix)
+	copy(sc.associated[n:], k.repo[:])
+	copy(sc.associated[kindOffset+1:], k.id[:])
+	return sc
 }
 
-func keyed(key *[32]byte, data []byte) (out [32]byte) {
-	h, err := blake3.NewKeyed(key[:])
-	if err != nil {
-		panic("seal: internal error: " + err.Error()) // only a wrong length fails
+// makeNonce puts the nonce in front of sc.nonce.
+func (k *Key) makeNonce(sc *scratch, kind byte, digest *[32]byte) error {
+	if _, err := io.ReadFull(k.random, sc.seed[:nonceSize]); err != nil {
+		return fmt.Errorf("random source: %w", err)
 	}
-	h.Write(data)
-	h.Sum(out[:0])
-	return out
+	sc.seed[nonceSize] = kind
+	copy(sc.seed[nonceSize+1:], digest[:])
+	if sc.hasher == nil {
+		h, err := blake3.NewKeyed(k.nonceKey[:])
+		if err != nil {
+			panic("seal: internal error: " + err.Error()) // only a wrong length fails
+		}
+		sc.hasher = h
+	} else {
+		sc.hasher.Reset()
+	}
+	sc.hasher.Write(sc.seed[:])
+	sc.hasher.Sum(sc.nonce[:0])
+	return nil
 }
