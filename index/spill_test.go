@@ -1,6 +1,7 @@
 package index
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -61,9 +62,8 @@ func TestLookupsWhileRowsAreAdded(t *testing.T) {
 		for range 20 {
 			m := s.NewMarks()
 			var ids []pack.ChunkID
-			n := 0
 			for id := range s.Rows() {
-				if ids = append(ids, id); n++; n > 1000 {
+				if ids = append(ids, id); len(ids) == 1000 {
 					break
 				}
 			}
@@ -101,18 +101,9 @@ func TestMarksOutliveTheSet(t *testing.T) {
 	}
 	missing := m.Mark(w.universe, nil)
 	for _, id := range w.universe {
-		if m.Marked(id) == contains(missing, id) {
+		if m.Marked(id) == slices.Contains(missing, id) {
 			t.Fatalf("%s is marked and missing, or neither", id)
 		}
 	}
 	m.Close()
-}
-
-func contains(ids []pack.ChunkID, id pack.ChunkID) bool {
-	for _, other := range ids {
-		if other == id {
-			return true
-		}
-	}
-	return false
 }
