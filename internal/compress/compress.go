@@ -1,10 +1,9 @@
-// Package compress turns bytes into zstd frames and back, with bounded memory on
-// both sides (docs/format.md sections 5 and 6).
 package compress
 
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -39,11 +38,15 @@ func ParseLevel(s string) (Level, error) {
 // windowSize bounds how far a match reaches back, and with it an encoder's memory.
 const windowSize = 2 << 20
 
+// minSize is the shortest input worth a frame, in bytes.
+const minSize = 32
+
 // Compressor compresses. It is safe for concurrent use; each concurrent call holds
 // one encoder, and encoders are kept for later calls.
 type Compressor struct {
 	level    Level
-	encoders sync.Pool
+	encoders sync.Pool // of *zstd.Encoder of the level
+	probes   sync.Pool // of *zstd.Encoder of level Fastest, for level Max
 }
 
 // NewCompressor returns a Compressor of the level.
@@ -56,21 +59,32 @@ func NewCompressor(level Level) (*Compressor, error) {
 }
 
 // Append appends a zstd frame of src to dst and returns it with true, or returns
-// dst unchanged and false if that would not be smaller than src by a 32nd.
+// dst unchanged and false if that would not be smaller than src by a 32nd. dst and src must
+// not overlap; what dst has room for beyond its length is overwritten in both cases.
 func (c *Compressor) Append(dst, src []byte) ([]byte, bool) {
-	if c.level == Off || len(src) < 32 {
+	if c.level == Off || len(src) < minSize || (c.level == Max && c.hopeless(dst, src)) {
 		return dst, false
 	}
-	enc, _ := c.encoders.Get().(*zstd.Encoder)
-	if enc == nil {
-		enc = newEncoder(c.level)
-	}
-	defer c.encoders.Put(enc)
-	out := enc.EncodeAll(src, dst)
+	out := encode(&c.encoders, c.level, dst, src)
 	if len(out)-len(dst) > len(src)-len(src)/32 {
 		return dst, false
 	}
 	return out, true
+}
+
+// hopeless reports whether src does not shrink at all at level Fastest. Level Max takes
+// a hundred times as long to find that out, which matters: much of what is backed up has been compressed.
+func (c *Compressor) hopeless(dst, src []byte) bool {
+	return len(encode(&c.probes, Fastest, dst, src))-len(dst) >= len(src)
+}
+
+func encode(pool *sync.Pool, level Level, dst, src []byte) []byte {
+	enc, _ := pool.Get().(*zstd.Encoder)
+	if enc == nil {
+		enc = newEncoder(level)
+	}
+	defer pool.Put(enc)
+	return enc.EncodeAll(src, dst)
 }
 
 func newEncoder(level Level) *zstd.Encoder {
@@ -106,19 +120,17 @@ type Decompressor struct {
 const maxDecoded = 256 << 20
 
 // Append appends what the one zstd frame src decodes to, which must be size bytes,
-// to dst. It never takes more memory than size and a window.
+// to dst, with no more memory than that. dst and src must not overlap. The error wraps ErrCorrupt.
 func (d *Decompressor) Append(dst, src []byte, size int) ([]byte, error) {
 	if size < 0 || size > maxDecoded {
 		return dst, fmt.Errorf("%w: %d bytes are over the limit", ErrCorrupt, size)
 	}
+	if err := checkFrame(src, size); err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	dec, _ := d.decoders.Get().(*zstd.Decoder)
 	if dec == nil {
-		var err error
-		dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderMaxMemory(maxDecoded), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			panic("compress: internal error: " + err.Error())
-		}
+		dec = newDecoder()
 	}
 	defer d.decoders.Put(dec)
 	start := len(dst)
@@ -133,4 +145,56 @@ func (d *Decompressor) Append(dst, src []byte, size int) ([]byte, error) {
 		return dst[:start], fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(out)-start, size)
 	}
 	return out, nil
+}
+
+func newDecoder() *zstd.Decoder {
+	dec, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderMaxMemory(maxDecoded),
+		zstd.WithDecodeAllCapLimit(true),
+		zstd.WithDecoderLowmem(true))
+	if err != nil {
+		panic("compress: internal error: " + err.Error()) // only wrong options fail
+	}
+	return dec
+}
+
+// checkFrame makes sure that src is one frame and nothing else: the library would
+// also take several, and skip what is meant to be skipped. It looks at the headers of frame
+// and blocks (RFC 8878, 3.1.1).
+func checkFrame(src []byte, size int) error {
+	var h zstd.Header
+	if err := h.Decode(src); err != nil {
+		return err
+	}
+	if h.Skippable || h.DictionaryID != 0 {
+		return errors.New("not a plain frame")
+	}
+	if h.HasFCS && h.FrameContentSize != uint64(size) {
+		return fmt.Errorf("a frame of %d bytes, want %d", h.FrameContentSize, size)
+	}
+	rest := src[h.HeaderSize:]
+	for last := false; !last; {
+		if len(rest) < 3 {
+			return io.ErrUnexpectedEOF
+		}
+		block := uint32(rest[0]) | uint32(rest[1])<<8 | uint32(rest[2])<<16
+		last = block&1 != 0
+		length := int(block >> 3)
+		if block>>1&3 == 1 { // one byte, repeated
+			length = 1
+		}
+		if len(rest)-3 < length {
+			return io.ErrUnexpectedEOF
+		}
+		rest = rest[3+length:]
+	}
+	checksum := 0
+	if h.HasCheckSum {
+		checksum = 4
+	}
+	if len(rest) != checksum {
+		return fmt.Errorf("%d bytes behind the frame", len(rest)-checksum)
+	}
+	return nil
 }
