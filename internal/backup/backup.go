@@ -167,8 +167,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // pipeline runs all stages and waits for them. A stage closes the channels that it
 // sends on.
-func (r *run) pipeline(ctx context.Context) (root pack.ChunkID, err error) {
-	group, ctx := errgroup.WithContext(ctx)
+func (r *run) pipeline(outer context.Context) (root pack.ChunkID, err error) {
+	group, ctx := errgroup.WithContext(outer) // ends with Wait
 	group.Go(func() error {
 		defer close(r.units)
 		defer close(r.batches)
@@ -195,7 +195,7 @@ func (r *run) pipeline(ctx context.Context) (root pack.ChunkID, err error) {
 		r.dropJobs()
 		return pack.ChunkID{}, err
 	}
-	return root, r.lists.flush(ctx)
+	return root, r.lists.flush(outer)
 }
 
 // dropJobs releases the directories of files that a failed run did not come to.

@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	blockSize  = 8 << 20 // of large files, at least the largest chunk
+	blockSize  = 4 << 20 // of large files; one without a cut grows to growBlock
+	growBlock  = 16 << 20
 	pieceBytes = 1 << 20 // about what a worker takes of a block at a time
 )
 
@@ -70,12 +71,17 @@ func (p *blockPool) get(size int) *block {
 	if b == nil || cap(b.buf) < size {
 		b = &block{buf: make([]byte, size)}
 	}
-	b.buf, b.cuts, b.saved = b.buf[:cap(b.buf)], b.cuts[:0], make(chan struct{})
+	b.buf, b.cuts, b.saved = b.buf[:size], b.cuts[:0], make(chan struct{})
 	b.pending.Store(1)
 	return b
 }
 
-func (p *blockPool) put(b *block) { p.pool.Put(b) }
+// put gives a block back, unless it is so large that few will need it.
+func (p *blockPool) put(b *block) {
+	if cap(b.buf) <= blockSize {
+		p.pool.Put(b)
+	}
+}
 
 // listSaver saves the list pages of large files.
 type listSaver struct {
@@ -188,7 +194,7 @@ func (l *largeFile) readRegion(ctx context.Context, region source.Region) error 
 	}
 	b, filled := l.run.blocks.get(size), 0
 	for {
-		n, err := io.ReadFull(l.file, b.buf[filled:blockLimit(b)])
+		n, err := io.ReadFull(l.file, b.buf[filled:])
 		filled += n
 		final := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !final {
@@ -196,6 +202,10 @@ func (l *largeFile) readRegion(ctx context.Context, region source.Region) error 
 			return nil
 		}
 		l.sniff(b.buf[:filled])
+		if filled == len(b.buf) && !final && l.cutter.Next(b.buf[:filled], false) == 0 {
+			b.grow()
+			continue
+		}
 		pos := 0
 		for pos < filled {
 			n := l.cutter.Next(b.buf[pos:filled], final)
@@ -208,7 +218,7 @@ func (l *largeFile) readRegion(ctx context.Context, region source.Region) error 
 		var next *block
 		rest := b.buf[pos:filled]
 		if !final {
-			next = l.run.blocks.get(blockSize)
+			next = l.run.blocks.get(max(blockSize, len(rest)))
 			filled = copy(next.buf, rest)
 		}
 		if err := l.send(ctx, b); err != nil {
@@ -221,8 +231,12 @@ func (l *largeFile) readRegion(ctx context.Context, region source.Region) error 
 	}
 }
 
-// blockLimit bounds how much of a recycled, larger buffer is filled.
-func blockLimit(b *block) int { return min(len(b.buf), blockSize) }
+// grow makes room for a chunk that is longer than the block.
+func (b *block) grow() {
+	bigger := make([]byte, min(2*len(b.buf), growBlock))
+	copy(bigger, b.buf)
+	b.buf = bigger
+}
 
 // sniff chooses the class of chunks by the file's first bytes and its name.
 func (l *largeFile) sniff(head []byte) {
