@@ -126,3 +126,9 @@ func ModeOfKind(k tree.Kind) uint32 {
 	}
 	return 0
 }
+
+// Mode returns permission, set-id and sticky bits.
+func (l *Look) Mode() uint16 { return l.stx.Mode & 0o7777 }
+
+// IsSymlink reports whether the file is a symbolic link.
+func (l *Look) IsSymlink() bool { return l.Kind() == tree.Symlink }
