@@ -231,7 +231,7 @@ func (r *Root) resolve(at int, path string) (int, error) {
 // openBeneath opens path without leaving at and without following any link.
 func openBeneath(at int, path string, flags int) (int, error) {
 	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	for {
