@@ -1,9 +1,3 @@
-// Package wire reads and writes the small encodings that all of the format's
-// structures share (docs/format.md section 1): varints in their shortest form,
-// byte strings with a length in front, fixed integers.
-//
-// A Reader never allocates by a length that it read, only slices of its input
-// are handed out, and its first error stays.
 package wire
 
 import (
@@ -57,17 +51,21 @@ func (r *Reader) Failf(format string, args ...any) {
 
 // Uvarint reads a varint.
 func (r *Reader) Uvarint() uint64 {
-	if len(r.data) > 0 && r.data[0] < 0x80 {
-		v := r.data[0]
-		r.data = r.data[1:]
-		return uint64(v)
+	d := r.data
+	if len(d) > 0 && d[0] < 0x80 { // most are short
+		r.data = d[1:]
+		return uint64(d[0])
 	}
-	v, n := binary.Uvarint(r.data)
-	if n <= 0 || (n > 1 && r.data[n-1] == 0) {
+	if len(d) > 1 && d[1]-1 < 0x7f { // 1 to 127: ends here, in the shortest form
+		r.data = d[2:]
+		return uint64(d[0]&0x7f) | uint64(d[1])<<7
+	}
+	v, n := binary.Uvarint(d)
+	if n <= 0 || d[n-1] == 0 {
 		r.Failf("varint cut off, too long or not in its shortest form")
 		return 0
 	}
-	r.data = r.data[n:]
+	r.data = d[n:]
 	return v
 }
 
@@ -77,10 +75,10 @@ func (r *Reader) Varint() int64 {
 	return int64(u>>1) ^ -int64(u&1)
 }
 
-// Count reads a varint of at most limit, which must fit an int.
+// Count reads a varint of at most limit. A negative limit allows nothing.
 func (r *Reader) Count(limit int) int {
 	v := r.Uvarint()
-	if v > uint64(limit) {
+	if limit < 0 || v > uint64(limit) {
 		r.Failf("%d is over the limit of %d", v, limit)
 		return 0
 	}
@@ -112,8 +110,12 @@ func (r *Reader) Byte() byte {
 	return b
 }
 
-// Fill reads len(dst) bytes into dst.
-func (r *Reader) Fill(dst []byte) { copy(dst, r.Next(len(dst))) }
+// Fill reads len(dst) bytes into dst, zero bytes after an error.
+func (r *Reader) Fill(dst []byte) {
+	if copy(dst, r.Next(len(dst))) == 0 {
+		clear(dst)
+	}
+}
 
 // End fails the Reader if bytes are left, and returns Err.
 func (r *Reader) End() error {
