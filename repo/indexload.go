@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -11,35 +12,42 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// openIndex makes the empty set that syncIndex fills.
-func (r *Repo) openIndex() { r.set = index.NewSet() }
-
-func (r *Repo) closeCache() error { return nil }
+// openIndex opens the local copy of the index, which syncIndex brings up to date.
+func (r *Repo) openIndex() {
+	dir := ""
+	if r.opts.CacheDir != "" {
+		dir = filepath.Join(r.opts.CacheDir, r.ID(), "index")
+	}
+	r.cache = index.OpenCache(dir)
+	r.set = r.cache.Set()
+}
 
 // syncIndex brings in the index files that are in the store now. Whoever reads a
 // snapshot has to list it before, or the packs that it needs may be missing.
 func (r *Repo) syncIndex(ctx context.Context) error {
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	ids, err := r.listIDs(ctx, sealed.Index)
+	report, err := r.cache.Sync(ctx,
+		func(ctx context.Context) ([]pack.ID, error) { return r.listIDs(ctx, sealed.Index) },
+		r.loadIndexFile)
 	if err != nil {
-		return fmt.Errorf("list index: %w", err)
+		return fmt.Errorf("load index: %w", err)
 	}
-	for _, id := range ids {
-		body, err := r.records.Load(ctx, sealed.Index, id)
-		if err != nil {
-			return fmt.Errorf("load index: %w", err)
-		}
-		f, err := index.Decode(body)
-		if err != nil {
-			return fmt.Errorf("load index %s: %w", id, err)
-		}
-		for _, p := range f.Packs {
-			r.set.Add(p)
-		}
+	r.indexDamage = r.indexDamage[:0]
+	for _, d := range report.Damaged {
+		r.log.Warn("an index file is damaged and left out", "index", d.Name.String(), "error", d.Err)
+		r.indexDamage = append(r.indexDamage, d)
 	}
 	r.indexLoaded = true
 	return nil
+}
+
+func (r *Repo) loadIndexFile(ctx context.Context, id pack.ID) ([]byte, error) {
+	body, err := r.records.Load(ctx, sealed.Index, id)
+	if err != nil && isRecordDamage(err) {
+		return nil, fmt.Errorf("%w: %w", index.ErrCorrupt, err)
+	}
+	return body, err
 }
 
 // needIndex loads the index unless that was done.

@@ -57,11 +57,13 @@ type Repo struct {
 	content *keyring.ContentKeys
 	records *sealed.Records
 	keys    chunks.Keys
-	set     *index.Set
+	cache   *index.Cache
+	set     *index.Set // of cache
 	loader  *chunks.Loader
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool
+	indexDamage []index.Damage // index files that could not be used
 }
 
 // CreateOptions are the choices that are fixed when a repository is made.
@@ -211,9 +213,7 @@ func (r *Repo) ID() string { return fmt.Sprintf("%x", r.config.ID) }
 func (r *Repo) Role() Role { return r.secrets.Role() }
 
 // Close releases the index. It does not close the store.
-func (r *Repo) Close() error {
-	return errors.Join(r.set.Close(), r.closeCache())
-}
+func (r *Repo) Close() error { return r.cache.Close() }
 
 func (r *Repo) now() time.Time { return r.opts.Now() }
 

@@ -450,3 +450,67 @@ func seedPages(m model, p *pages) {
 	}
 	b.Finish()
 }
+
+func TestCompareFindsAllDifferences(t *testing.T) {
+	for seed := range uint64(5) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		p := newPages()
+		m := randomModel(r, 300)
+		a := m.build(t, p, pack.ChunkID{})
+		n := m.change(r, 25)
+		b := n.build(t, p, a)
+		for _, dir := range []string{"", m.dirs()[len(m)/3]} {
+			checkCompare(t, p, m, n, a, b, dir)
+		}
+	}
+}
+
+func checkCompare(t *testing.T, p *pages, m, n model, a, b pack.ChunkID, dir string) {
+	t.Helper()
+	flat := func(m model) map[string]string {
+		out := map[string]string{}
+		for d, entries := range m {
+			for _, x := range entries {
+				if IsWithin(d, dir) {
+					out[Join(d, x.Name)] = show(x)
+				}
+			}
+		}
+		return out
+	}
+	want := map[string]bool{}
+	before, after := flat(m), flat(n)
+	for k, v := range before {
+		want[k] = after[k] != v
+	}
+	for k := range after {
+		want[k] = want[k] || before[k] != after[k]
+	}
+	got, pairs := map[string]bool{}, 0
+	err := Compare(t.Context(), p.load, a, b, dir, func(pair EntryPair) error {
+		pairs++
+		name := ""
+		var x, y string
+		if pair.A != nil {
+			name, x = pair.A.Name, show(*pair.A)
+		}
+		if pair.B != nil {
+			name, y = pair.B.Name, show(*pair.B)
+		}
+		if x != y {
+			got[Join(pair.Dir, name)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, differs := range want {
+		if differs != got[k] {
+			t.Fatalf("below %q: %q differs: %v, found: %v", dir, k, differs, got[k])
+		}
+	}
+	if len(got) > len(want) {
+		t.Errorf("below %q: found %d, want at most %d", dir, len(got), len(want))
+	}
+}
