@@ -1,0 +1,37 @@
+# Everything is plain go; these are names for it. docs/testing.md says what each target proves.
+GO ?= go
+FUZZTIME ?= 10s
+
+.PHONY: all build test race fuzz vet check docs bench long-tests install-test-tools
+
+all: build
+
+build:
+	$(GO) build -trimpath -o bin/snap ./cmd/snap
+
+test: install-test-tools
+	$(GO) test ./...
+
+install-test-tools:
+	@.ci/install-test-tools
+
+race:
+	$(GO) test -race -short $$($(GO) list ./... | grep -v -e /chunker -e /internal/wire)
+
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+vet:
+	@.ci/lint
+
+check: test vet race fuzz
+
+docs:
+	$(GO) test ./cmd/snap -run TestReference -update
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./chunker ./pack ./index ./internal/...
+
+# Full sizes of the tests that the suite runs scaled down; hours, not minutes.
+long-tests:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 6h ./...
