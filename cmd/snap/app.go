@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/snapkeep/snap/internal/progress"
+	"github.com/snapkeep/snap/internal/term"
+	"github.com/spf13/cobra"
+)
+
+// version is the program's version; the linker sets it in releases.
+var version = "0.1.0-dev"
+
+// system is what a call of the program works with.
+type system struct {
+	args           []string // without the program's name
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(name string) string
+}
+
+// app is one call of the program.
+type app struct {
+	system
+	global globals
+	safe   string // what is safe if the running command fails
+	close  []func() error
+
+	mu    sync.Mutex // guards what follows, which is used from several goroutines
+	out   *bufio.Writer
+	meter *progress.Meter
+}
+
+// run runs the program and returns its exit code.
+func run(ctx context.Context, s system) int {
+	a := &app{system: s, out: bufio.NewWriter(s.stdout)}
+	root := a.root()
+	root.SetArgs(s.args)
+	root.SetIn(s.stdin)
+	root.SetOut(a.out)
+	root.SetErr(s.stderr)
+	err := root.ExecuteContext(ctx)
+	for i := len(a.close) - 1; i >= 0; i-- {
+		err = errors.Join(err, a.close[i]())
+	}
+	if flushErr := a.out.Flush(); flushErr != nil {
+		err = errors.Join(err, flushErr)
+	}
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil && context.Cause(ctx) == errInterrupted {
+		err = errInterrupted
+	}
+	return a.report(err)
+}
+
+// root returns the command line.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "snap",
+		Short: "Deduplicated, encrypted backups",
+		Long: `snap keeps deduplicated, encrypted backups.
+
+The first one needs nothing but a folder to save:
+
+    snap backup ~/Documents
+
+It makes an encrypted repository in your data folder and a key in your
+configuration folder, and says where both are.`,
+		Args:          a.noSuchCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		PersistentPreRunE:          func(c *cobra.Command, _ []string) error { return a.prepare(c) },
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError("%v", err).withHint("run: " + c.CommandPath() + " --help")
+	})
+	a.global.register(root.PersistentFlags())
+	root.AddGroup(groups...)
+	for _, c := range a.commands() {
+		root.AddCommand(c)
+	}
+	root.SetHelpCommand(a.helpCommand(root))
+	return root
+}
+
+// groups order the commands in the help.
+var groups = []*cobra.Group{
+	{ID: "make", Title: "Making backups:"},
+	{ID: "read", Title: "Finding and getting back:"},
+	{ID: "keep", Title: "Looking after the repository:"},
+}
+
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
+		a.initCommand(), a.backupCommand(), a.tagCommand(), a.keyCommand(),
+		a.snapshotsCommand(),
+		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
+	}
+}
+
+// noSuchCommand says that the first argument names no command.
+func (a *app) noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usageError("unknown command %q", args[0])
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return err.withHint("did you mean: snap " + strings.Join(near, ", snap "))
+	}
+	return err.withHint("run: snap --help")
+}
+
+// prepare checks the global flags and starts profiles before a command runs.
+func (a *app) prepare(c *cobra.Command) error {
+	a.safe = c.Annotations[safeNote]
+	if a.global.quiet && a.global.verbose > 0 {
+		return usageError("--quiet and --verbose exclude each other")
+	}
+	return a.startProfiles()
+}
+
+// safeNote is the annotation of a command that says what is safe when it fails.
+const safeNote = "safe"
+
+func safe(note string) map[string]string { return map[string]string{safeNote: note} }
+
+// logger returns a logger that prints what is degraded but correct.
+func (a *app) logger() *slog.Logger { return slog.New(&logHandler{app: a}) }
+
+// terminal reports whether the bar and colours may be used on a stream.
+func terminal(stream any) bool { return term.IsTerminal(stream) }
+
+// colours reports whether text on a stream may be coloured.
+func (a *app) colours(stream any) bool {
+	return terminal(stream) && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/snapkeep/snap/repo"
+	"github.com/spf13/cobra"
+)
+
+type initialized struct {
+	MessageType string `json:"message_type"`
+	ID          string `json:"id"`
+	Repository  string `json:"repository"`
+	KeyFile     string `json:"key_file,omitempty"`
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var recipient string
+	c := &cobra.Command{
+		Use:     "init",
+		GroupID: "make",
+		Short:   "Make a repository",
+		Long: `Make a repository in an empty folder, with a first key.
+
+The key is what you give: a passphrase, an age identity file or an SSH private
+key (--identity-file), or only the public key that belongs to one (--recipient).
+Without the key nobody can read the backups: keep a copy of it elsewhere.`,
+		Example: `  snap init --repo /mnt/disk/backup
+  snap init --repo /mnt/disk/backup --password-file ~/passphrase
+  snap init --repo /mnt/disk/backup --identity-file ~/.ssh/id_ed25519
+  snap init --repo /mnt/disk/backup --recipient age1mrd...`,
+		Args:        noArgs,
+		Annotations: safe("no repository was made, and nothing that was there was changed"),
+		RunE:        func(c *cobra.Command, _ []string) error { return a.init(c.Context(), recipient) },
+	}
+	c.Flags().StringVar(&recipient, "recipient", "", "public `key` (age1... or ssh-...) or a file that holds it")
+	return c
+}
+
+func (a *app) init(ctx context.Context, recipient string) error {
+	at, err := a.place()
+	if err != nil {
+		return err
+	}
+	to, key, err := a.initRecipient(ctx, at, recipient)
+	if err != nil {
+		return err
+	}
+	r, closeStore, err := a.create(ctx, at, to, repo.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if a.global.json {
+		err = a.jsonLine(initialized{MessageType: "initialized", ID: r.ID(), Repository: at.location, KeyFile: key})
+	} else {
+		a.printf("made repository %s in %s", r.ID()[:10], quotedPlace(at))
+		if at.isDefault {
+			a.explainFirstUse(at.location, key)
+		} else {
+			a.notef("keep a copy of its key elsewhere: without the key nobody can read the backups")
+		}
+	}
+	return errors.Join(err, r.Close())
+}
+
+func (a *app) initRecipient(ctx context.Context, at place, recipient string) (*repo.Recipient, string, error) {
+	if recipient != "" {
+		to, err := parseRecipient(recipient)
+		return to, "", err
+	}
+	s, err := a.fromFlags(ctx, &a.global.secret)
+	if s == nil && err == nil {
+		s, err = a.fromEnvironment(ctx)
+	}
+	if s == nil && err == nil && at.isDefault {
+		return a.firstRecipient(ctx)
+	}
+	if s == nil && err == nil {
+		s, err = a.ask("passphrase for the new repository: ", true)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	to, err := recipientOf(s)
+	return to, "", err
+}
+
+// create makes a repository. The caller closes it, then the store.
+func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.CreateOptions) (*repo.Repo, func() error, error) {
+	var err error
+	if o.Options, err = a.options(); err != nil {
+		return nil, nil, err
+	}
+	store, err := repo.CreateStore(ctx, at.location)
+	if errors.Is(err, fs.ErrExist) { // perhaps with what an attempt left that was cut off
+		store, err = repo.OpenStore(ctx, at.location)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	limited, err := a.limit(store)
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	r, err := repo.Create(ctx, limited, to, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return r, store.Close, nil
+}

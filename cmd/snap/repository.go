@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/snapkeep/snap/internal/ratelimit"
+	"github.com/snapkeep/snap/repo"
+)
+
+// place says where the repository is, and whether somebody said so.
+type place struct {
+	location  string
+	isDefault bool
+}
+
+// place returns where the repository is: flag, environment, or the default.
+func (a *app) place() (place, error) {
+	g := &a.global
+	if g.repository != "" && g.repositoryFile != "" {
+		return place{}, usageError("give one of --repo and --repository-file")
+	}
+	for _, try := range []struct{ location, file string }{
+		{g.repository, g.repositoryFile}, {a.getenv("SNAP_REPOSITORY"), a.getenv("SNAP_REPOSITORY_FILE")},
+	} {
+		if try.location != "" {
+			return place{location: try.location}, nil
+		}
+		if try.file != "" {
+			return placeFromFile(try.file)
+		}
+	}
+	data, err := a.dataFolder()
+	return place{location: filepath.Join(data, "repository"), isDefault: true}, err
+}
+
+func placeFromFile(name string) (place, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return place{}, fail(exitNoRepository, "repository file: %w", err)
+	}
+	location := strings.TrimSpace(string(data))
+	if location == "" {
+		return place{}, fail(exitNoRepository, "repository file %q is empty", name)
+	}
+	return place{location: location}, nil
+}
+
+// dataFolder, configFolder and cacheFolder return the user's folders for snap.
+func (a *app) dataFolder() (string, error) { return a.folder("XDG_DATA_HOME", ".local/share") }
+
+func (a *app) configFolder() (string, error) { return a.folder("XDG_CONFIG_HOME", ".config") }
+
+func (a *app) cacheFolder() (string, error) { return a.folder("XDG_CACHE_HOME", ".cache") }
+
+func (a *app) folder(variable, below string) (string, error) {
+	if dir := a.getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "snap"), nil
+	}
+	home := a.getenv("HOME")
+	if home == "" {
+		return "", fail(exitNoRepository, "no repository given, and HOME is not set").withHint("use --repo, or SNAP_REPOSITORY")
+	}
+	return filepath.Join(home, below, "snap"), nil
+}
+
+// options returns the options of the library that the global flags stand for.
+func (a *app) options() (repo.Options, error) {
+	o := repo.Options{Logger: a.logger(), SkipVerify: a.global.noExtraSafe}
+	var err error
+	if o.PackSize, err = a.packSize(); err != nil {
+		return o, err
+	}
+	if o.Compression, err = a.compression(); err != nil {
+		return o, err
+	}
+	if !a.global.noCache {
+		o.CacheDir = a.cacheDir()
+	}
+	return o, nil
+}
+
+// cacheDir returns the folder for caches, empty if there can be none.
+func (a *app) cacheDir() string {
+	for _, dir := range []string{a.global.cacheDir, a.getenv("SNAP_CACHE_DIR")} {
+		if dir != "" {
+			return dir
+		}
+	}
+	dir, err := a.cacheFolder()
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// limit bounds what goes through a store.
+func (a *app) limit(store repo.Store) (repo.Store, error) {
+	upload, download, err := a.global.limiters()
+	if err != nil {
+		return nil, err
+	}
+	return ratelimit.Wrap(store, upload, download), nil
+}
+
+// withRepo opens the repository, runs fn and closes it.
+func (a *app) withRepo(ctx context.Context, fn func(*repo.Repo) error) error {
+	at, err := a.place()
+	if err != nil {
+		return err
+	}
+	return a.withRepoAt(ctx, at, fn)
+}
+
+func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) error) error {
+	opts, err := a.options()
+	if err != nil {
+		return err
+	}
+	store, err := a.openStore(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	credential, err := a.openingCredential(ctx, at)
+	if err != nil {
+		return err
+	}
+	r, err := repo.Open(ctx, store, credential, opts)
+	if err != nil {
+		return notHere(at, err)
+	}
+	debug.FreeOSMemory() // what the derivation of the key took is not needed again
+	return errors.Join(fn(r), r.Close())
+}
+
+func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
+	store, err := repo.OpenStore(ctx, at.location)
+	if err != nil {
+		return nil, notHere(at, err)
+	}
+	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
+		store.Close()
+		return nil, notHere(at, repo.ErrNoRepository)
+	}
+	return a.limit(store)
+}
+
+// notHere explains that there is no repository at a place.
+func notHere(at place, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, repo.ErrNoRepository) {
+		return err
+	}
+	if at.isDefault {
+		return fail(exitNoRepository, "no repository given, and none at the default place %s", at.location).
+			withHint("use --repo or SNAP_REPOSITORY, or make the first backup: snap backup FOLDER")
+	}
+	return fail(exitNoRepository, "there is no repository at %s", at.location).
+		withHint("check the place, or make a repository there: snap init")
+}
+
+// openingCredential returns what opens the repository: what was given, else the key file of
+// the default repository, else what a person types.
+func (a *app) openingCredential(ctx context.Context, at place) (*repo.Credential, error) {
+	s, err := a.fromFlags(ctx, &a.global.secret)
+	if s == nil && err == nil {
+		s, err = a.fromEnvironment(ctx)
+	}
+	if s == nil && err == nil && at.isDefault {
+		s, err = a.defaultKey()
+	}
+	if s == nil && err == nil {
+		s, err = a.ask("passphrase of the repository: ", false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.credential(s)
+}
+
+// foreignEnvironment returns a hint if the user seems to expect that variables of restic are
+// read.
+func (a *app) foreignEnvironment(code int) string {
+	if code != exitNoRepository && code != exitWrongKey {
+		return ""
+	}
+	for _, suffix := range []string{"REPOSITORY", "REPOSITORY_FILE", "PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND"} {
+		if a.getenv("RESTIC_"+suffix) != "" && a.getenv("SNAP_"+suffix) == "" {
+			return "RESTIC_" + suffix + " is set, but snap reads SNAP_" + suffix + "; a repository of restic is of another format"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/internal/source/local"
+	"github.com/snapkeep/snap/internal/term"
+	"github.com/snapkeep/snap/repo"
+	"github.com/spf13/pflag"
+)
+
+// whatFlags say what a backup reads.
+type whatFlags struct {
+	excludes, iexcludes, excludeFiles, iexcludeFiles []string
+	excludeIfPresent                                 []string
+	excludeCaches, oneFileSystem                     bool
+	excludeLargerThan                                string
+	filesFrom, filesVerbatim, filesRaw               []string
+	readSpecial, withAtime, noXattrs                 bool
+}
+
+func (w *whatFlags) register(f *pflag.FlagSet) {
+	f.StringArrayVarP(&w.excludes, "exclude", "e", nil, "leave out what matches the `pattern` (repeatable)")
+	f.StringArrayVar(&w.iexcludes, "iexclude", nil, "the same, upper and lower case alike (repeatable)")
+	f.StringArrayVar(&w.excludeFiles, "exclude-file", nil, "read patterns from a `file` (repeatable)")
+	f.StringArrayVar(&w.excludeFiles, "exclude-from", nil, "the same")
+	f.StringArrayVar(&w.iexcludeFiles, "iexclude-file", nil, "the same, upper and lower case alike (repeatable)")
+	f.BoolVar(&w.excludeCaches, "exclude-caches", false, "leave out folders that a CACHEDIR.TAG marks as caches")
+	f.StringArrayVar(&w.excludeIfPresent, "exclude-if-present", nil, "leave out folders with a file `name[:header]` in them (repeatable)")
+	f.StringVar(&w.excludeLargerThan, "exclude-larger-than", "", "leave out files over this `size`")
+	f.BoolVarP(&w.oneFileSystem, "one-file-system", "x", false, "stay on the file systems of the paths")
+	f.StringArrayVar(&w.filesFrom, "files-from", nil, "read paths and patterns from a `file`, one a line (repeatable)")
+	f.StringArrayVar(&w.filesVerbatim, "files-from-verbatim", nil, "read paths from a `file`, one a line, as they are (repeatable)")
+	f.StringArrayVar(&w.filesRaw, "files-from-raw", nil, "read paths from a `file`, each with a zero byte behind it (repeatable)")
+	f.BoolVar(&w.readSpecial, "read-special", false, "read the content of block devices that are given as paths")
+	f.BoolVar(&w.withAtime, "with-atime", false, "keep access times")
+	f.BoolVar(&w.noXattrs, "no-xattrs", false, "leave out extended attributes and ACLs")
+	f.Lookup("exclude-from").Hidden = true
+}
+
+// sourceChoice is what a backup reads, and how the snapshot describes it.
+type sourceChoice struct {
+	source   repo.Source
+	paths    []string
+	excludes []string
+	parts    []snapshot.Part
+}
+
+// source makes the source of a backup.
+func (a *app) source(args []string, w *whatFlags) (*sourceChoice, error) {
+	paths, err := a.paths(args, w)
+	if err != nil {
+		return nil, err
+	}
+	return a.localSource(paths, w)
+}
+
+func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
+	o := local.Options{Roots: paths, OneFileSystem: w.oneFileSystem, ExcludeCaches: w.excludeCaches, ExcludeIfPresent: w.excludeIfPresent,
+		ReadSpecial: w.readSpecial, WithAtime: w.withAtime, NoXattrs: w.noXattrs}
+	var patterns []string
+	var err error
+	if o.Exclude, patterns, err = a.lists("exclude", w.excludes, w.excludeFiles, w.iexcludes, w.iexcludeFiles); err != nil {
+		return nil, err
+	}
+	if w.excludeLargerThan != "" {
+		if o.ExcludeLargerThan, err = term.ParseSize(w.excludeLargerThan, 1); err != nil {
+			return nil, usageError("--exclude-larger-than: %v", err)
+		}
+	}
+	src, err := local.New(o)
+	if err != nil {
+		return nil, usageError("%v", err)
+	}
+	return &sourceChoice{source: src, paths: src.Roots(), excludes: patterns}, nil
+}
+
+// lists compiles the patterns of a pair of flags and their files, with and without regard to case.
+func (a *app) lists(flag string, plain, plainFiles, fold, foldFiles []string) (lists []*filter.List, all []string, err error) {
+	for _, set := range []struct {
+		name            string
+		patterns, files []string
+		fold            bool
+	}{{"--" + flag, plain, plainFiles, false}, {"--i" + flag, fold, foldFiles, true}} {
+		patterns := append([]string(nil), set.patterns...)
+		for _, name := range set.files {
+			more, err := a.patternsFrom(name)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s-file: %w", set.name, err)
+			}
+			patterns = append(patterns, more...)
+		}
+		list, err := filter.Compile(patterns, filter.Options{FoldCase: set.fold})
+		if err != nil {
+			return nil, nil, usageError("%s: %v", set.name, err)
+		}
+		if !list.Empty() {
+			lists = append(lists, list)
+		}
+		all = append(all, patterns...)
+	}
+	return lists, all, nil
+}
+
+func (a *app) patternsFrom(name string) ([]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return filter.Read(f, a.getenv)
+}
+
+// maxListBytes bounds a file of paths.
+const maxListBytes = 1 << 30
+
+// paths returns the paths of the arguments and of the files that name some.
+func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
+	paths := append([]string(nil), args...)
+	for _, name := range w.filesFrom {
+		more, err := a.globsFrom(name)
+		if err != nil {
+			return nil, fmt.Errorf("--files-from: %w", err)
+		}
+		paths = append(paths, more...)
+	}
+	for _, name := range w.filesVerbatim {
+		data, err := a.readList(name)
+		if err != nil {
+			return nil, fmt.Errorf("--files-from-verbatim: %w", err)
+		}
+		paths = append(paths, pieces(data, "\n")...)
+	}
+	for _, name := range w.filesRaw {
+		data, err := a.readList(name)
+		if err != nil {
+			return nil, fmt.Errorf("--files-from-raw: %w", err)
+		}
+		if len(data) > 0 && data[len(data)-1] != 0 {
+			return nil, fmt.Errorf("--files-from-raw: %q ends within a path: no zero byte at the end", name)
+		}
+		paths = append(paths, pieces(data, "\x00")...)
+	}
+	if len(paths) == 0 {
+		return nil, usageError("nothing to back up: no path given").withHint("usage: snap backup PATH...")
+	}
+	return paths, nil
+}
+
+func (a *app) readList(name string) ([]byte, error) {
+	var r io.Reader = a.stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		r = f
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxListBytes+1))
+	if err == nil && len(data) > maxListBytes {
+		err = fmt.Errorf("%q is over %s", name, term.Size(maxListBytes))
+	}
+	return data, err
+}
+
+func pieces(data []byte, end string) (list []string) {
+	for piece := range strings.SplitSeq(string(data), end) {
+		if piece != "" {
+			list = append(list, piece)
+		}
+	}
+	return list
+}
+
+// globsFrom reads lines that are paths or patterns of paths. A pattern that matches nothing is
+// taken as a path, so that it is reported as missing.
+func (a *app) globsFrom(name string) ([]string, error) {
+	data, err := a.readList(name)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		line := strings.TrimSpace(string(line))
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		found, err := filepath.Glob(line)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", line, err)
+		}
+		if len(found) == 0 {
+			found = []string{line}
+		}
+		paths = append(paths, found...)
+	}
+	return paths, nil
+}
