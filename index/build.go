@@ -48,7 +48,8 @@ func (b *builder) source(name pack.ID) {
 	b.content.sources = append(b.content.sources, sourceRow{name, uint32(len(b.content.listings))})
 }
 
-// abandon takes the index file back. The packs that it listed stay without a source that is ever live.
+// abandon takes the index file back. The packs that it listed stay without a source that is
+// ever live.
 func (b *builder) abandon() { b.content.sources[len(b.content.sources)-1].name = pack.ID{} }
 
 // number returns the number of a pack that is here.
@@ -60,7 +61,8 @@ func (b *builder) number(id pack.ID) (uint32, bool) {
 	return n, ok
 }
 
-// add lists a pack under the source that was begun last, with its rows unless they are here or elsewhere.
+// add lists a pack under the source that was begun last, with its rows unless they are here or
+// elsewhere.
 func (b *builder) add(p Pack, elsewhere bool) {
 	n, ok := b.number(p.ID)
 	if !ok {
@@ -168,7 +170,6 @@ func (c *cursor) end() (data []byte, release func(), err error) {
 	if c.err != nil {
 		return nil, nil, c.err
 	}
-	c.spool.hide()
 	return c.spool.bytes()
 }
 
@@ -185,7 +186,8 @@ type merger struct {
 // notKept is the number of a pack that does not go into the new table.
 const notKept = ^uint32(0)
 
-// mergeParts writes one table of parts to s, without dead packs, and with the sources that are live.
+// mergeParts writes one table of parts to s, without dead packs, and with the sources that are
+// live.
 func mergeParts(s *spool, parts []*part, live func(source pack.ID) bool) error {
 	m := merger{parts: parts, live: live, absent: make(map[pack.ID]uint32)}
 	m.packs()

@@ -11,10 +11,10 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// Cache keeps the rows of a repository's index files in a local folder, so that a run reads only
-// the index files that are new to this machine. Several processes may use one folder at once. Whatever happens to
-// the folder costs time alone: what is missing or damaged is made again, and without
-// a folder that can be written everything is kept for the run only.
+// Cache keeps the rows of a repository's index files in a local folder, so that a run reads
+// only the index files that are new to this machine. Several processes may use one folder at
+// once. Whatever happens to the folder costs time alone: what is missing or damaged is made
+// again, and without a folder that can be written everything is kept for the run only.
 type Cache struct {
 	dir string
 	set *Set
@@ -36,7 +36,8 @@ type cached struct {
 type List func(ctx context.Context) ([]pack.ID, error)
 
 // Load returns the body of an index file. An error that wraps fs.ErrNotExist says that it has
-// been removed meanwhile, one that wraps ErrCorrupt that it is damaged. It is called by up to four goroutines at once.
+// been removed meanwhile, one that wraps ErrCorrupt that it is damaged. It is called by up to
+// four goroutines at once.
 type Load func(ctx context.Context, name pack.ID) ([]byte, error)
 
 // Report says what a Sync found.
@@ -46,14 +47,14 @@ type Report struct {
 	Damaged []Damage // index files that could not be used: their rows are missing
 }
 
-// Damage is an index file that is damaged.
+// Damage is an index file that is damaged, or listed and cannot be found.
 type Damage struct {
 	Name pack.ID
 	Err  error
 }
 
-// OpenCache returns a Cache in the folder dir, which is made if it is missing. If dir is empty or cannot be used,
-// nothing is kept between runs. The Set is empty until Sync.
+// OpenCache returns a Cache in the folder dir, which is made if it is missing. If dir is empty
+// or cannot be used, nothing is kept between runs. The Set is empty until Sync.
 func OpenCache(dir string) *Cache {
 	if dir != "" && os.MkdirAll(dir, 0o700) != nil {
 		dir = ""
@@ -72,12 +73,13 @@ func (c *Cache) Close() error {
 	return c.set.Close()
 }
 
-// syncRounds bounds how often a Sync begins again because index files vanished under it or a table proved
-// to be damaged.
+// syncRounds bounds how often a Sync begins again because index files vanished under it or a
+// table proved to be damaged.
 const syncRounds = 4
 
-// Sync makes the Set hold the rows of exactly the index files that list names, beside those that were added.
-// Damaged index files are reported and left out. After an error the Set holds some of the rows.
+// Sync makes the Set hold the rows of exactly the index files that list names, beside those
+// that were added. Damaged index files are reported and left out. After an error the Set holds
+// some of the rows.
 func (c *Cache) Sync(ctx context.Context, list List, load Load) (Report, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,10 +127,12 @@ func (c *Cache) round(ctx context.Context, names []pack.ID, load Load) (r Report
 	return r, c.tidy() || again, nil
 }
 
-// buildRows is how many rows go into one table before the next is begun; it bounds the temporary files.
+// buildRows is how many rows go into one table before the next is begun; it bounds the
+// temporary files.
 const buildRows = 1 << 25
 
-// bringIn makes tables of index files that are in none. again says that one of them was not there any more.
+// bringIn makes tables of index files that are in none. again says that one of them was not
+// there any more.
 func (c *Cache) bringIn(ctx context.Context, names []pack.ID, load Load, r *Report) (again bool, err error) {
 	if len(names) == 0 {
 		return false, nil
@@ -141,7 +145,8 @@ func (c *Cache) bringIn(ctx context.Context, names []pack.ID, load Load, r *Repo
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			again = true
+			again = true // unless it is still listed when rounds end
+			r.Damaged = append(r.Damaged, Damage{name, err})
 		case errors.Is(err, ErrCorrupt):
 			r.Damaged = append(r.Damaged, Damage{name, err})
 		case err != nil:
@@ -178,12 +183,19 @@ func (c *Cache) finish(b *builder) error {
 	if len(b.content.sources) == 0 {
 		return nil
 	}
-	file := newSpool(c.dir)
+	file := c.newSpool()
 	defer file.drop()
 	if err := b.write(file); err != nil {
 		return err
 	}
 	return c.adopt(file)
+}
+
+// newSpool returns a spool for a table.
+func (c *Cache) newSpool() *spool {
+	file := newSpool(c.dir)
+	file.named = c.locked
+	return file
 }
 
 // adopt adds a table to those of the Cache.
@@ -209,8 +221,8 @@ func (c *Cache) forget(tables []*cached) {
 	c.tables = slices.DeleteFunc(slices.Clone(c.tables), func(t *cached) bool { return slices.Contains(tables, t) })
 }
 
-// Verify reads all tables and drops those that are damaged; the next Sync makes them again. It reports how many
-// these were. The Set loses their rows at once.
+// Verify reads all tables and drops those that are damaged; the next Sync makes them again. It
+// reports how many these were. The Set loses their rows at once.
 func (c *Cache) Verify() (damaged int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -126,11 +126,11 @@ func (r *repository) change() {
 
 func TestCacheAgreesWithReference(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		r := newRepository(seed, 300)
 		dir := filepath.Join(t.TempDir(), "cache")
 		c := OpenCache(dir)
-		for step := range 60 {
+		for step := range 40 {
 			for range 1 + r.rng.IntN(2) {
 				r.change()
 			}
@@ -402,6 +402,21 @@ func TestSyncListsAgainWhenFilesVanish(t *testing.T) {
 	r.check(t, c.Set())
 }
 
+func TestSyncReportsListedFilesThatAreMissing(t *testing.T) {
+	t.Parallel()
+	r := newRepository(10, 300)
+	r.put([]Pack{r.newPack()})
+	gone := pack.ID{1}
+	list := func(context.Context) ([]pack.ID, error) { return append(r.names(), gone), nil }
+	c := OpenCache(t.TempDir())
+	defer c.Close()
+	report, err := c.Sync(t.Context(), list, r.load)
+	if err != nil || len(report.Damaged) != 1 || report.Damaged[0].Name != gone || !errors.Is(report.Damaged[0].Err, fs.ErrNotExist) {
+		t.Fatalf("got %+v, %v", report, err)
+	}
+	r.check(t, c.Set())
+}
+
 func TestSyncKeepsWhatItLoadedBeforeAnError(t *testing.T) {
 	t.Parallel()
 	r := newRepository(7, 300)
@@ -441,7 +456,7 @@ func TestCachesShareAFolder(t *testing.T) {
 		caches[i] = OpenCache(dir)
 		defer caches[i].Close()
 	}
-	for range 15 {
+	for range 10 {
 		for range 3 {
 			r.change()
 		}
@@ -490,7 +505,7 @@ func TestSpoolFallsBack(t *testing.T) {
 	full := "/dev/full" // a folder that cannot be had
 	s := newSpool(full)
 	defer s.drop()
-	s.limit = 10
+	s.limit, s.named = 10, true
 	var want strings.Builder
 	for i := range 1000 {
 		line := fmt.Sprintf("line %d\n", i)

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// lock takes the lock of the folder if nobody has it, and returns what gives it back. Who does not get it works
-// for himself and publishes nothing.
+// lock takes the lock of the folder if nobody has it, and returns what gives it back. Who does
+// not get it works for himself and publishes nothing.
 func (c *Cache) lock() (unlock func()) {
 	if c.dir == "" {
 		return func() {}
@@ -25,7 +25,8 @@ func (c *Cache) lock() (unlock func()) {
 	}
 }
 
-// reopen reads the manifest and, if it is not the one that the tables go back to, takes its tables instead.
+// reopen reads the manifest and, if it is not the one that the tables go back to, takes its
+// tables instead.
 func (c *Cache) reopen() {
 	if c.dir == "" {
 		return
@@ -82,7 +83,8 @@ func openTableFile(dir, name string) (*table, error) {
 	return t, nil
 }
 
-// publish writes the manifest, and the tables that have no name. If that fails the folder stays as it is.
+// publish writes the manifest, and the tables that have no name. If that fails the folder stays
+// as it is.
 func (c *Cache) publish() {
 	if !c.locked {
 		return
@@ -90,7 +92,7 @@ func (c *Cache) publish() {
 	m := manifest{boot: bootID()}
 	for i, t := range c.tables {
 		if t.name == "" {
-			file := newSpool(c.dir)
+			file := c.newSpool()
 			_, err := file.WriteAt(t.data, 0)
 			if err == nil {
 				t, err = publishTable(c.dir, file)

@@ -82,8 +82,9 @@ func Decode(body []byte) (File, error) {
 	return f, nil
 }
 
-// Scan yields the packs of the body of an index file one after the other and holds one at a time.
-// An error, ErrCorrupt or ErrNewer, comes last and with the zero Pack; what came before it counts for nothing.
+// Scan yields the packs of the body of an index file one after the other and holds one at a
+// time. An error, ErrCorrupt or ErrNewer, comes last and with the zero Pack; what came before
+// it counts for nothing.
 func Scan(body []byte) iter.Seq2[Pack, error] {
 	return func(yield func(Pack, error) bool) {
 		r := wire.NewReader(body)

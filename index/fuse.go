@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// A binary fuse filter (Graf and Lemire, 2022) answers whether a key may be in a set, with one wrong
-// yes in 256 and never a wrong no, in about nine bits a key. Its slots are cut into segments; each key
-// has a slot in three neighbouring segments, and the XOR of the three is the key's fingerprint.
+// A binary fuse filter (Graf and Lemire, 2022) answers whether a key may be in a set, with one
+// wrong yes in 256 and never a wrong no, in about nine bits a key. Its slots are cut into
+// segments; each key has a slot in three neighbouring segments, and the XOR of the three is the
+// key's fingerprint.
 
 // fuse says where the slots of a filter for one shard of a table are. The filter of zero
 // segments says yes to everything.
@@ -68,11 +69,12 @@ type fuseBuilder struct {
 	which  []uint8
 }
 
-// fuseAttempts bounds the search for a seed; each attempt fails for fewer than one set in a hundred.
+// fuseAttempts bounds the search for a seed; each attempt fails for fewer than one set in a
+// hundred.
 const fuseAttempts = 64
 
-// build returns a filter for the keys, its slots appended to dst. It may change keys. If there is no
-// seed that works, which no input is known to cause, the filter says yes to everything.
+// build returns a filter for the keys, its slots appended to dst. It may change keys. If there
+// is no seed that works, which no input is known to cause, the filter says yes to everything.
 func (b *fuseBuilder) build(dst []byte, keys []uint64) (fuse, []byte) {
 	f := fuseSize(len(keys))
 	for attempt := range uint64(fuseAttempts) {
@@ -102,8 +104,8 @@ func fuseSize(n int) fuse {
 	return fuse{segmentLength: uint32(length), segments: uint32(segments)}
 }
 
-// peel takes the keys away one by one, each when it is alone in one of its slots, and reports whether
-// none was left. The order is left in b.stack.
+// peel takes the keys away one by one, each when it is alone in one of its slots, and reports
+// whether none was left. The order is left in b.stack.
 func (b *fuseBuilder) peel(f fuse, keys []uint64) bool {
 	n := f.slots()
 	b.hashes, b.counts = zeroed(b.hashes, n), zeroed(b.counts, n)

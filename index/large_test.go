@@ -15,8 +15,8 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// generator makes the index of a repository that does not exist: packs of 40 chunks, half of them with
-// one chunk a segment, half with 20.
+// generator makes the index of a repository that does not exist: packs of 40 chunks, half of
+// them with one chunk a segment, half with 20.
 type generator struct{ rows int }
 
 const (
@@ -68,13 +68,14 @@ func (g generator) load(_ context.Context, name pack.ID) ([]byte, error) {
 	return Encode(f), nil
 }
 
-// TestLargeIndex goes through the life of a large index. SNAP_INDEX_ROWS sets the number of rows; with
-// 100,000,000 it takes minutes and 6 GB of disk for a while, half of it at the end. Figures are logged.
+// TestLargeIndex goes through the life of a large index. SNAP_INDEX_ROWS sets the number of
+// rows; with 100,000,000 it takes minutes and 6 GB of disk for a while, half of it at the end.
+// Figures are logged.
 func TestLargeIndex(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	g := generator{rows: 1_200_000}
+	g := generator{rows: 1_000_000}
 	if s := os.Getenv("SNAP_INDEX_ROWS"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
@@ -140,7 +141,7 @@ func TestLargeIndex(t *testing.T) {
 func checkSample(t *testing.T, g generator, s *Set, step func(string, int)) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	const lookups = 200_000
+	const lookups = 100_000
 	for range lookups {
 		i := rng.IntN(g.rows)
 		l, ok := s.Lookup(g.chunk(i))
@@ -228,7 +229,8 @@ func stopwatch(t *testing.T, rows int) func(what string, n int) {
 	}
 }
 
-// cpuTime returns the processor time of the process, to a hundredth of a second; 0 where that cannot be told.
+// cpuTime returns the processor time of the process, to a hundredth of a second; 0 where that
+// cannot be told.
 func cpuTime() time.Duration {
 	stat, _ := os.ReadFile("/proc/self/stat")
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))

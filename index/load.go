@@ -11,8 +11,8 @@ import (
 // most MaxBodySize and commonly a few MiB.
 const loadsAhead = 4
 
-// loadAll calls use for each of the names in their order, and loads the next ones meanwhile. It ends at the first
-// error of use.
+// loadAll calls use for each of the names in their order, and loads the next ones meanwhile. It
+// ends at the first error of use.
 //
 //	names → load (4 at once) → use
 func loadAll(ctx context.Context, names []pack.ID, load Load, use func(pack.ID, []byte, error) error) error {

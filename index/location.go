@@ -36,8 +36,8 @@ type packRow struct {
 	firstSegment uint32
 }
 
-// segmentRow is a segment in a table: the position of its first chunk, and where its box ends in the
-// pack. The box begins where the one before it ends.
+// segmentRow is a segment in a table: the position of its first chunk, and where its box ends
+// in the pack. The box begins where the one before it ends.
 type segmentRow struct {
 	firstChunk uint32
 	end        uint32

@@ -12,9 +12,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// The folder of a Cache holds tables, each named by a hash of its header, and a manifest that says which
-// of them belong together: no two of these hold the same pack. Files are made under another
-// name and renamed; none is ever changed. What the manifest does not list is rubbish.
+// The folder of a Cache holds tables, each named by a hash of its header, and a manifest that
+// says which of them belong together: no two of these hold the same pack. Files are made under
+// another name and renamed; none is ever changed. What the manifest does not list is rubbish.
 //
 //	manifest:  snap index cache 1
 //	           boot <id of the machine's start>

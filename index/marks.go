@@ -8,12 +8,13 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// Marks says which rows of a Set are needed. It covers the rows that the Set had when it was made. Mark may be called
-// by several goroutines at once, everything else when no Mark is under way.
+// Marks says which rows of a Set are needed. It covers the rows that the Set had when it was
+// made. Mark may be called by several goroutines at once, everything else when no Mark is under
+// way.
 //
-// Of a chunk with several rows one is marked, the others count as dead: the one in a pack that was not
-// condemned whose id is the lowest, so that everybody who marks chooses the same. A row in
-// a condemned pack is never marked.
+// Of a chunk with several rows one is marked, the others count as dead: the one in a pack that
+// was not condemned whose id is the lowest, so that everybody who marks chooses the same. A row
+// in a condemned pack is never marked.
 type Marks struct {
 	parts   []*part
 	live    []bitset  // for each part, by position
@@ -35,8 +36,8 @@ func (m *Marks) Close() { dropAll(m.parts) }
 // markBlock is how many ids Mark puts in order at once, at 16 bytes each.
 const markBlock = 1 << 20
 
-// Mark marks chunks and appends those without a row outside of condemned packs to missing. It is fastest
-// for many ids at once; it neither changes nor keeps them.
+// Mark marks chunks and appends those without a row outside of condemned packs to missing. It
+// is fastest for many ids at once; it neither changes nor keeps them.
 func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID {
 	scratch, _ := m.scratch.Get().(*[]pack.ChunkID)
 	if scratch == nil {
@@ -62,8 +63,8 @@ func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID 
 	return missing
 }
 
-// dealOut returns ids, in the memory of scratch if it is large enough, ordered by their first bits: so close to
-// each other are their rows in a table, and the parts of its filters.
+// dealOut returns ids, in the memory of scratch if it is large enough, ordered by their first
+// bits: so close to each other are their rows in a table, and the parts of its filters.
 func dealOut(ids, scratch []pack.ChunkID) []pack.ChunkID {
 	const heaps = 1 << 12
 	first := func(id *pack.ChunkID) int { return int(id[0])<<4 | int(id[1])>>4 }
@@ -156,7 +157,8 @@ type SegmentUsage struct {
 	Live           int // chunks that are marked
 }
 
-// Segments returns the use of the segments of a pack in their order; nil if the pack is unknown or empty.
+// Segments returns the use of the segments of a pack in their order; nil if the pack is unknown
+// or empty.
 func (m *Marks) Segments(id pack.ID) []SegmentUsage {
 	for k, p := range m.parts {
 		if i, ok := p.find(id); ok {

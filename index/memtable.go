@@ -6,8 +6,8 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// memTable holds rows on the heap, by position: chunks are numbered in the order in which their packs
-// were added and in which they stand there. Packs are only ever added.
+// memTable holds rows on the heap, by position: chunks are numbered in the order in which their
+// packs were added and in which they stand there. Packs are only ever added.
 type memTable struct {
 	packs    []packRow
 	segments []segmentRow
@@ -47,9 +47,8 @@ func (m *memTable) add(p Pack) {
 	}
 }
 
-func (m *memTable) chunks() int       { return len(m.ids) }
-func (m *memTable) packCount() int    { return len(m.packs) }
-func (m *memTable) segmentCount() int { return len(m.segments) }
+func (m *memTable) chunks() int    { return len(m.ids) }
+func (m *memTable) packCount() int { return len(m.packs) }
 
 // pack returns row i, and behind the last one a row that ends it.
 func (m *memTable) pack(i int) packRow {

@@ -11,7 +11,6 @@ import (
 type rows interface {
 	chunks() int
 	packCount() int
-	segmentCount() int
 	pack(i int) packRow
 	segment(i int) segmentRow
 	findPack(id pack.ID) (int, bool)

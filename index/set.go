@@ -8,9 +8,9 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// Set is the index that a run uses: the rows of the repository's index files, which a Cache brings in,
-// and those of the packs that the run wrote. It is safe for concurrent use; iterations see
-// the rows that were there when they began.
+// Set is the index that a run uses: the rows of the repository's index files, which a Cache
+// brings in, and those of the packs that the run wrote. It is safe for concurrent use;
+// iterations see the rows that were there when they began.
 type Set struct {
 	dir       string // for temporary files; may be empty
 	spillRows int    // rows that are added on the heap before they become a table
@@ -31,8 +31,8 @@ func newSet(dir string) *Set {
 	return &Set{dir: dir, spillRows: spillRows, active: newMemPart(), condemned: make(map[pack.ID]struct{})}
 }
 
-// Close releases what the Set holds. It must not be used any more; iterations and Marks that are under
-// way may end.
+// Close releases what the Set holds. It must not be used any more; iterations and Marks that
+// are under way may end.
 func (s *Set) Close() error {
 	s.shape.Lock()
 	defer s.shape.Unlock()
@@ -232,8 +232,8 @@ func (s *Set) Rows() iter.Seq2[pack.ChunkID, Location] {
 	}
 }
 
-// PackRows yields all rows, also those of condemned packs, pack by pack and within a pack in the order
-// of its directory.
+// PackRows yields all rows, also those of condemned packs, pack by pack and within a pack in
+// the order of its directory.
 func (s *Set) PackRows() iter.Seq2[pack.ChunkID, Location] {
 	return func(yield func(pack.ChunkID, Location) bool) {
 		parts := s.snapshot()
@@ -248,8 +248,8 @@ func (s *Set) PackRows() iter.Seq2[pack.ChunkID, Location] {
 	}
 }
 
-// snapshot returns the parts as they are, for the use without the lock. They must be dropped. Those on
-// the heap serve no lookups.
+// snapshot returns the parts as they are, for the use without the lock. They must be dropped.
+// Those on the heap serve no lookups.
 func (s *Set) snapshot() []*part {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -31,8 +31,9 @@ func (r *sortRow) id() (id pack.ChunkID) {
 	return id
 }
 
-// sortRows sorts rows into scratch, which is as long, and returns it. Ids are spread evenly, so that
-// they are dealt out by their first bits, and each heap of a few dozen is sorted by itself.
+// sortRows sorts rows into scratch, which is as long, and returns it. Ids are spread evenly, so
+// that they are dealt out by their first bits, and each heap of a few dozen is sorted by
+// itself.
 func sortRows(rows, scratch []sortRow) []sortRow {
 	const shift = 64 - 12
 	var at [1<<12 + 1]int
@@ -56,7 +57,8 @@ func sortRows(rows, scratch []sortRow) []sortRow {
 	return scratch
 }
 
-// stream yields rows in order: those of a sorted slice, or of a table, or of a run in the same form.
+// stream yields rows in order: those of a sorted slice, or of a table, or of a run in the same
+// form.
 type stream struct {
 	current sortRow
 	part    int // whose rows these are

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// spillRows is how many rows a Set adds on the heap, at about 60 bytes each, before it makes a table.
+	// spillRows is how many rows a Set adds on the heap, at about 60 bytes each, before it
+	// makes a table.
 	spillRows = 1 << 18
 	// fanIn is how many tables of about a size are merged into one.
 	fanIn = 8
@@ -41,8 +42,8 @@ func mergeable(parts []*part) []*part {
 	return nil
 }
 
-// spill turns the rows that were added to the heap into tables, and merges these. If no table can be made the rows
-// stay on the heap.
+// spill turns the rows that were added to the heap into tables, and merges these. If no table
+// can be made the rows stay on the heap.
 func (s *Set) spill() {
 	s.shape.Lock()
 	defer s.shape.Unlock()
@@ -64,8 +65,8 @@ func (s *Set) spill() {
 	}
 }
 
-// replace merges parts of s.own into one table that takes their place. s.shape is held, so that nobody else changes
-// them.
+// replace merges parts of s.own into one table that takes their place. s.shape is held, so that
+// nobody else changes them.
 func (s *Set) replace(parts []*part) bool {
 	file := newSpool(s.dir)
 	defer file.drop()

@@ -30,7 +30,8 @@ func TestSpilledSetAgreesWithReference(t *testing.T) {
 	}
 }
 
-// TestLookupsWhileRowsAreAdded finds each pack from the moment on when Add returned, whatever others do.
+// TestLookupsWhileRowsAreAdded finds each pack from the moment on when Add returned, whatever
+// others do.
 func TestLookupsWhileRowsAreAdded(t *testing.T) {
 	t.Parallel()
 	g := generator{rows: 24_000}

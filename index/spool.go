@@ -11,19 +11,21 @@ import (
 // spoolMemory is how many bytes a spool holds on the heap before it takes a file.
 const spoolMemory = 8 << 20
 
-// spool collects the bytes of a temporary file: on the heap while they are few, then in a file of the
-// first folder that takes them, and on the heap again if none does. So neither a folder
+// spool collects the bytes of a temporary file: on the heap while they are few, then in a file
+// of the first folder that takes them, and on the heap again if none does. So neither a folder
 // that cannot be written nor a full disk ends a run.
 type spool struct {
 	folders []string // still to try
 	memory  []byte   // if there is no file
 	limit   int      // of memory
+	named   bool     // the file keeps its name, for publish
 	file    *os.File
 	name    string // of file, if it has one
 	size    int64
 }
 
-// newSpool returns an empty spool that prefers files in dir. Without dir it takes the system's folder.
+// newSpool returns an empty spool that prefers files in dir. Without dir it takes the system's
+// folder.
 func newSpool(dir string) *spool {
 	s := &spool{limit: spoolMemory}
 	if dir != "" {
@@ -78,6 +80,9 @@ func (s *spool) move(end int64) error {
 		}
 		s.drop()
 		s.memory, s.file, s.name = nil, f, f.Name()
+		if !s.named {
+			s.hide()
+		}
 		return nil
 	}
 	s.limit = int(^uint(0) >> 1)
@@ -164,7 +169,7 @@ func (s *spool) publish(dir, name string) error {
 }
 
 // tempPattern names files that are not finished.
-const tempPattern = "tmp-*"
+const tempPattern = "snap-index-*"
 
 // cursor writes one part of a spool from an offset on, in large writes.
 type cursor struct {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"sort"
 	"sync/atomic"
@@ -12,8 +13,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// table reads a table that is mapped or on the heap. What stands in it is only trusted as far as that
-// nothing in it can make an access fail: damage gives wrong answers, never a panic.
+// table reads a table that is mapped or on the heap. What stands in it is only trusted as far
+// as that nothing in it can make an access fail: damage gives wrong answers, never a panic.
 type table struct {
 	data    []byte
 	counts  tableCounts
@@ -75,9 +76,8 @@ func (t *table) drop() {
 	}
 }
 
-func (t *table) chunks() int       { return int(t.counts.rows) }
-func (t *table) packCount() int    { return int(t.counts.packs) }
-func (t *table) segmentCount() int { return int(t.counts.segments) }
+func (t *table) chunks() int    { return int(t.counts.rows) }
+func (t *table) packCount() int { return int(t.counts.packs) }
 
 // pack returns row i; its firsts are within the table.
 func (t *table) pack(i int) packRow {
@@ -103,14 +103,14 @@ func (t *table) segment(i int) segmentRow {
 	}
 }
 
-// u32 returns number i of a section of such.
-func (t *table) u32(section, i int) uint32 {
-	return binary.LittleEndian.Uint32(t.section[section][4*i:])
+// number returns number i of a section of such, which no table has over the largest int32.
+func (t *table) number(section, i int) int {
+	return int(min(binary.LittleEndian.Uint32(t.section[section][4*i:]), math.MaxInt32))
 }
 
 func (t *table) findPack(id pack.ID) (int, bool) {
 	n := t.packCount()
-	number := func(i int) int { return min(int(t.u32(sectionOrder, i)), n-1) }
+	number := func(i int) int { return min(t.number(sectionOrder, i), n-1) }
 	i := sort.Search(n, func(i int) bool {
 		at := number(i) * packRowBytes
 		return string(t.section[sectionPacks][at:at+32]) >= string(id[:])
@@ -129,9 +129,9 @@ func (t *table) packOf(position uint32) int {
 	if sample >= samples {
 		return max(n-1, 0)
 	}
-	lo, hi := int(t.u32(sectionSamples, sample)), n
+	lo, hi := t.number(sectionSamples, sample), n
 	if sample+1 < samples {
-		hi = min(int(t.u32(sectionSamples, sample+1))+1, n)
+		hi = min(t.number(sectionSamples, sample+1)+1, n)
 	}
 	lo = min(lo, n-1)
 	for hi-lo > 1 {
@@ -185,8 +185,8 @@ func (t *table) mayHave(hi, lo uint64) bool {
 // find returns the first row whose id is not less.
 func (t *table) find(hi, lo uint64) int {
 	bucket := int(hi >> t.shift)
-	from := int(t.u32(sectionFanout, bucket))
-	to := min(int(t.u32(sectionFanout, bucket+1)), t.chunks())
+	from := t.number(sectionFanout, bucket)
+	to := min(t.number(sectionFanout, bucket+1), t.chunks())
 	for from < to {
 		mid := int(uint(from+to) >> 1)
 		if h, l := t.id(mid); less(h, l, hi, lo) {
@@ -206,7 +206,7 @@ func (t *table) id(i int) (hi, lo uint64) {
 
 // position returns the position of row i, which is within the table.
 func (t *table) position(i int) uint32 {
-	return min(t.u32(sectionPositions, i), uint32(t.counts.rows)-1)
+	return min(binary.LittleEndian.Uint32(t.section[sectionPositions][4*i:]), uint32(t.counts.rows)-1)
 }
 
 // window fills ids with those of the chunks from position first on.
@@ -224,11 +224,11 @@ func (t *table) window(first int, ids []pack.ChunkID) []pack.ChunkID {
 func (t *table) source(i int) (name pack.ID, first, end int) {
 	b := t.section[sectionSources][i*sourceRowBytes:]
 	name = pack.ID(b[:32])
-	first, end = int(binary.LittleEndian.Uint32(b[32:])), int(t.counts.listings)
+	end = int(t.counts.listings)
 	if i+1 < int(t.counts.sources) {
-		end = min(end, int(binary.LittleEndian.Uint32(b[sourceRowBytes+32:])))
+		end = int(min(binary.LittleEndian.Uint32(b[sourceRowBytes+32:]), uint32(end)))
 	}
-	return name, first, end
+	return name, int(min(binary.LittleEndian.Uint32(b[32:]), uint32(end))), end
 }
 
 // listed yields the numbers of the packs that index files list, of those that are wanted.
@@ -250,7 +250,7 @@ func (t *table) listed(wanted func(source pack.ID) bool) iter.Seq[int] {
 
 // listing returns the pack of listing i, which is within the table.
 func (t *table) listing(i int) int {
-	return min(int(t.u32(sectionListings, i)), max(t.packCount()-1, 0))
+	return min(t.number(sectionListings, i), max(t.packCount()-1, 0))
 }
 
 func less(hi, lo, thanHi, thanLo uint64) bool {

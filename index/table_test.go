@@ -88,7 +88,8 @@ func TestTableOfUnevenIds(t *testing.T) {
 	w.checkMarks(t, s)
 }
 
-// TestShardsOfManyRows has equal ids over the border of a shard, and packs of runs that are spilled.
+// TestShardsOfManyRows has equal ids over the border of a shard, and packs of runs that are
+// spilled.
 func TestShardsOfManyRows(t *testing.T) {
 	t.Parallel()
 	g := generator{rows: 2*shardRows + 40}
@@ -166,8 +167,8 @@ func TestOpenTableRefusesDamagedHeaders(t *testing.T) {
 	}
 }
 
-// FuzzTable opens tables whose headers are right and whose contents are not: no answer may be a panic. Each four bytes
-// of the input change one word of a good table.
+// FuzzTable opens tables whose headers are right and whose contents are not: no answer may be a
+// panic. Each four bytes of the input change one word of a good table.
 func FuzzTable(f *testing.F) {
 	w := newWorld(1, 50)
 	var packs []Pack

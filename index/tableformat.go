@@ -10,9 +10,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// A table is a local file: rows of many packs, sorted by chunk id. It is a cache, made and read on one
-// machine, and no part of the repository's format. Chunks are numbered by position: in the order of
-// packs, segments, and their place in them. All integers are little-endian.
+// A table is a local file: rows of many packs, sorted by chunk id. It is a cache, made and read
+// on one machine, and no part of the repository's format. Chunks are numbered by position: in
+// the order of packs, segments, and their place in them. All integers are little-endian.
 //
 //	header      512           below
 //	ids         rows × 16     chunk ids in order, equal ones by position
@@ -30,7 +30,8 @@ import (
 // Sections begin on multiples of 64. A pack that is elsewhere is only listed here, and has no rows.
 //
 //	header:  0  8  magic     8  4  version    12  4  zero
-//	        16  8 × 9: rows, segments, packs, sources, listings, bytes of filters, shards, bits of a bucket, elsewhere
+//	        16  8 × 9: rows, segments, packs, sources, listings, bytes of filters, shards,
+//	                   bits of a bucket, packs elsewhere
 //	        88 32  hash of the hashes of all sections in order
 //	       480 32  hash of bytes 0 to 479
 const (
@@ -49,8 +50,8 @@ const (
 	bucketRows      = 16 // a bucket has so many rows, up to twice that
 	maxBucketBits   = 28
 
-	// maxTableRows keeps positions within 32 bits.
-	maxTableRows = 1 << 31
+	// maxTableRows keeps positions within an int32.
+	maxTableRows = 1<<31 - 1
 )
 
 // The sections of a table.
@@ -115,7 +116,7 @@ func (c tableCounts) offsets() (at [sectionCount]uint64, end uint64) {
 
 // check refuses counts whose sizes could overflow.
 func (c tableCounts) check() error {
-	const most = 1 << 32
+	const most = 1<<31 - 1
 	for _, n := range []uint64{c.segments, c.packs, c.sources, c.listings, c.shards} {
 		if n > most {
 			return errBadTable
@@ -130,8 +131,8 @@ func (c tableCounts) check() error {
 	return nil
 }
 
-// errBadTable says that a local table is damaged or of another version. It never leaves the package: the
-// table is dropped and made again.
+// errBadTable says that a local table is damaged or of another version. It never leaves the
+// package: the table is dropped and made again.
 var errBadTable = errors.New("unusable table")
 
 func encodeHeader(c tableCounts, bodySum [32]byte) []byte {

@@ -68,8 +68,8 @@ func holder(tables []*cached, id pack.ID) *cached {
 	return nil
 }
 
-// tidy merges tables that are many, and writes those again that are mostly dead. It reports whether a
-// damaged table was dropped.
+// tidy merges tables that are many, and writes those again that are mostly dead. It reports
+// whether a damaged table was dropped.
 func (c *Cache) tidy() (damaged bool) {
 	for {
 		parts := c.parts()
@@ -109,7 +109,7 @@ func (c *Cache) hasSource(t *table) bool {
 
 // merge puts one table in the place of several.
 func (c *Cache) merge(group []*part, old []*cached) error {
-	file := newSpool(c.dir)
+	file := c.newSpool()
 	defer file.drop()
 	if err := mergeParts(file, group, func(name pack.ID) bool { return c.known[name] }); err != nil {
 		return err
