@@ -55,15 +55,13 @@ func TestParseLevel(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	var d Decompressor
-	inputs := [][]byte{nil, {0}, make([]byte, 31), make([]byte, 32), make([]byte, 33), make([]byte, 5<<20),
-		words(100, 1), words(10_000, 2), words(6<<20, 3), noise(32, 1), noise(1<<16, 2),
+	inputs := [][]byte{nil, {0}, make([]byte, 31), make([]byte, 32), make([]byte, 33), make([]byte, 5<<20), // longer than a window
+
+		words(100, 1), words(10_000, 2), words(1<<18, 3), noise(32, 1), noise(1<<16, 2),
 		append(noise(1<<16, 3), words(1<<16, 4)...), append(words(1<<16, 5), noise(1<<18, 6)...), bytes.Repeat(noise(5000, 7), 40)}
 	for _, level := range []Level{"", Off, Fastest, Default, Better, Max} {
 		c := newCompressor(t, level)
 		for i, src := range inputs {
-			if len(src) > 1<<20 && level == Max {
-				src = src[:1<<20]
-			}
 			keep := bytes.Clone(src)
 			out, ok := c.Append([]byte("head"), src)
 			if string(out[:4]) != "head" || !bytes.Equal(src, keep) {
@@ -98,13 +96,11 @@ func TestCompressesAtEveryLevel(t *testing.T) {
 
 func TestNoiseIsLeftAlone(t *testing.T) {
 	for _, level := range levels {
-		for size := range 100 {
-			if _, ok := newCompressor(t, level).Append(nil, noise(size, 1)); ok {
+		c := newCompressor(t, level)
+		for _, size := range []int{0, 1, 31, 32, 33, 100, 1000, 1 << 20} {
+			if _, ok := c.Append(nil, noise(size, 1)); ok {
 				t.Errorf("%s: %d bytes of noise shrink", level, size)
 			}
-		}
-		if _, ok := newCompressor(t, level).Append(nil, noise(1<<20, 1)); ok {
-			t.Errorf("%s: noise shrinks", level)
 		}
 	}
 }
@@ -112,7 +108,7 @@ func TestNoiseIsLeftAlone(t *testing.T) {
 // Around the threshold, whatever the mix: either a 32nd is saved or nothing is done.
 func TestThreshold(t *testing.T) {
 	c, took, left := newCompressor(t, Default), 0, 0
-	for zeros := 0; zeros < 4096; zeros += 16 {
+	for zeros := 0; zeros < 2048; zeros += 16 {
 		src := append(noise(4096, 2), make([]byte, zeros)...)
 		out, ok := c.Append(nil, src)
 		if ok {
@@ -229,7 +225,7 @@ func TestDecompressTakesEveryFrame(t *testing.T) {
 				t.Errorf("%s: %d bytes, %v", name, len(got), err)
 			}
 		}
-		for n := range min(len(tt.frame), 3000) {
+		for n := range min(len(tt.frame), 500) {
 			if _, err := d.Append(nil, tt.frame[:n], len(tt.want)); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("%s cut off at %d: %v", name, n, err)
 			}

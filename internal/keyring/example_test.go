@@ -10,7 +10,8 @@ import (
 	"github.com/snapkeep/snap/internal/store/mem"
 )
 
-// A repository is made with a passphrase for its owner and opened again.
+// A repository is made with a passphrase for its owner and opened again. A program leaves
+// PassphraseOptions empty; the cost here keeps the example short.
 func Example() {
 	ctx, st := context.Background(), mem.New(nil)
 	check := func(err error) {
@@ -25,7 +26,7 @@ func Example() {
 		keyring.ClassDatabase: {Algorithm: 1, Min: 64 << 10, Max: 1 << 20, Bits: 16},
 	})
 	check(err)
-	owner, err := keyring.ForPassphrase("correct horse battery staple", keyring.PassphraseOptions{Cost: keyring.MinCost})
+	owner, err := keyring.ForPassphrase("correct horse battery staple", keyring.PassphraseOptions{Cost: keyring.WeakestCost, AllowWeak: true})
 	check(err)
 	check(keyring.SaveConfig(ctx, st, config))
 	_, err = keyring.AddSlot(ctx, st, config, secrets, owner, keyring.SlotOptions{Label: "owner", Created: time.Now()})

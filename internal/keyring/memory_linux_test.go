@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func workInChild(folder string) error {
 	var files []File
 	for _, name := range must(filepath.Glob(filepath.Join(folder, "keys", "*"))) {
-		files = append(files, File{SlotPrefix + filepath.Base(name), must(os.ReadFile(name))})
+		files = append(files, File{Name: SlotPrefix + filepath.Base(name), Data: must(os.ReadFile(name))})
 	}
 	config := must(ParseConfig(must(os.ReadFile(filepath.Join(folder, ConfigName)))))
 	credential := must(AgeIdentities(must(io.ReadAll(io.LimitReader(os.Stdin, 75))), nil))

@@ -15,16 +15,17 @@ const maxTries = 64
 type Opened struct {
 	Secrets *Secrets
 	Slot    *Slot   // the slot that opened
-	Skipped []error // why slots that were looked at could not be used: damaged, newer, of another repository
+	Skipped []error // why slots that were looked at could not be used: unread, damaged, newer, of another repository
 }
 
 // Open opens the first of the slots that credential opens, and with a credential
-// other than a passphrase or plugin makes sure that the others it opens agree. Slots
-// that cannot be used do not matter if another opens.
+// other than a passphrase or plugin makes sure that the others it opens agree; the error is
+// ErrConflict if not. Slots that cannot be used do not matter if another opens.
 //
-// Otherwise the error wraps, in this order, what a plugin or the passphrase of a
-// key file failed with; ErrConfigSwapped; ErrWrongPassphrase if slots of the credential's kind
-// were tried; ErrDamagedSlot; ErrNewer; ErrNoSlot. ErrConflict means that secrets differ.
+// If none does, the error wraps the first of these that applies: what a plugin or the
+// passphrase of a key file failed with; ErrConfigSwapped; ErrWrongPassphrase, if slots of
+// the credential's kind were tried; the error of a file that could not be read;
+// ErrDamagedSlot; ErrNewer; ErrNoSlot.
 func Open(ctx context.Context, config *Config, files []File, credential *Credential) (*Opened, error) {
 	o := opening{config: config, credential: credential}
 	for _, s := range o.candidates(files) {
@@ -58,6 +59,7 @@ type opening struct {
 	secrets    *Secrets
 	slot       *Slot
 	external   error
+	unread     error // a slot that could not be read
 	skipped    []error
 }
 
@@ -69,6 +71,9 @@ func (o *opening) candidates(files []File) []*Slot {
 		s, err := ParseSlot(f)
 		if err != nil {
 			o.skipped = append(o.skipped, err)
+			if f.Err != nil {
+				o.unread = err
+			}
 		} else if s.Type == o.credential.typ {
 			slots = append(slots, s)
 		}
@@ -131,6 +136,9 @@ func (o *opening) verdict() error {
 			return fmt.Errorf("%w; also %v", ErrWrongPassphrase, o.skipped[0])
 		}
 		return ErrWrongPassphrase
+	}
+	if o.unread != nil {
+		return o.unread
 	}
 	for _, kind := range []error{ErrDamagedSlot, ErrNewer} {
 		if err := o.firstSkipped(kind); err != nil {

@@ -76,6 +76,7 @@ type slotFile struct {
 type File struct {
 	Name string
 	Data []byte
+	Err  error // why the file could not be read, nil if it could
 }
 
 // SlotOptions are what a new slot says about itself.
@@ -150,8 +151,12 @@ func IsSlotName(name string) bool {
 }
 
 // ParseSlot parses a slot and checks its name. The error wraps ErrNewer or
-// ErrDamagedSlot. A slot that asks for too costly a key derivation is refused here.
+// ErrDamagedSlot, or is that of the file. A slot that asks for too costly a key
+// derivation is refused here.
 func ParseSlot(f File) (*Slot, error) {
+	if f.Err != nil {
+		return nil, fmt.Errorf("read key slot %s: %w", f.Name, f.Err)
+	}
 	s, err := parseSlot(f)
 	if err != nil && !errors.Is(err, ErrNewer) {
 		err = fmt.Errorf("%w: %w", ErrDamagedSlot, err)

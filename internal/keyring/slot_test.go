@@ -111,8 +111,8 @@ func TestParseSlotRefuses(t *testing.T) {
 		want error
 		says string
 	}{
-		"other name":            {File{SlotPrefix + strings.Repeat("0", 32), good.Data}, ErrDamagedSlot, "name"},
-		"cut off":               {File{good.Name, good.Data[:100]}, ErrDamagedSlot, "name"},
+		"other name":            {File{Name: SlotPrefix + strings.Repeat("0", 32), Data: good.Data}, ErrDamagedSlot, "name"},
+		"cut off":               {File{Name: good.Name, Data: good.Data[:100]}, ErrDamagedSlot, "name"},
 		"empty":                 {rename(nil), ErrDamagedSlot, "JSON"},
 		"too long":              {rename(append(bytes.Repeat([]byte(" "), maxFileSize), good.Data...)), ErrDamagedSlot, "limit"},
 		"version 2":             {set(good, "version", 2), ErrNewer, "version 2"},
@@ -245,7 +245,7 @@ func TestSlotRefusesTruncation(t *testing.T) {
 	c, k := newConfig(t), x25519Key()
 	f := newSlot(t, c, newSecrets(t), k.recipient, RoleFull)
 	for n := range len(f.Data) - 1 { // the last byte is a line end
-		for _, cut := range []File{{f.Name, f.Data[:n]}, rename(f.Data[:n])} {
+		for _, cut := range []File{{Name: f.Name, Data: f.Data[:n]}, rename(f.Data[:n])} {
 			if _, err := ParseSlot(cut); !errors.Is(err, ErrDamagedSlot) {
 				t.Errorf("cut off at %d: %v", n, err)
 			}
@@ -275,7 +275,7 @@ func TestSlotRefusesBitFlips(t *testing.T) {
 		raw, credential := ageOf(t, f), k.credential()
 		for range 80 {
 			bit := random.IntN(8 * len(f.Data))
-			damaged := File{f.Name, flip(f.Data, bit)}
+			damaged := File{Name: f.Name, Data: flip(f.Data, bit)}
 			if _, err := Open(t.Context(), c, []File{damaged}, credential); !errors.Is(err, ErrDamagedSlot) {
 				t.Errorf("%s: flip of bit %d: %v", k.name, bit, err)
 			}

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -38,7 +38,8 @@ func SaveConfig(ctx context.Context, st Store, config *Config) error {
 	return writeFile(ctx, st, File{Name: ConfigName, Data: config.Bytes()})
 }
 
-// LoadSlots reads the files of all slots, in the order of their names. Damaged ones are among them.
+// LoadSlots reads the files of all slots, in the order of their names. Damaged ones, and
+// those that cannot be read, are among them: one bad slot must not keep the others from opening.
 func LoadSlots(ctx context.Context, st Store) ([]File, error) {
 	var names []string
 	err := st.List(ctx, SlotPrefix, func(name string, _ int64, _ time.Time) error {
@@ -57,10 +58,13 @@ func LoadSlots(ctx context.Context, st Store) ([]File, error) {
 	files := make([]File, 0, len(names))
 	for _, name := range names {
 		data, err := readFile(ctx, st, name)
-		if err != nil {
-			return nil, fmt.Errorf("read key slot %s: %w", name, err)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		files = append(files, File{Name: name, Data: data})
+		if errors.Is(err, fs.ErrNotExist) { // removed since it was listed
+			continue
+		}
+		files = append(files, File{Name: name, Data: data, Err: err})
 	}
 	return files, nil
 }
@@ -109,12 +113,15 @@ func RemoveSlot(ctx context.Context, st Store, name string, force bool) error {
 }
 
 // CheckRemoval returns ErrLastFullSlot if the slot of that name must not be removed
-// from files without force.
+// from files without force. If one could not be read, the error wraps that too.
 func CheckRemoval(files []File, name string) error {
 	others, writer := 0, false
+	var unread error
 	for _, f := range files {
 		s, err := ParseSlot(f)
 		switch {
+		case err != nil && f.Err != nil:
+			unread = err
 		case err != nil:
 		case f.Name == name:
 			writer = s.Role == RoleWriter
@@ -127,7 +134,10 @@ func CheckRemoval(files []File, name string) error {
 	if writer && others > 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: %w", strings.TrimPrefix(name, SlotPrefix), ErrLastFullSlot)
+	if unread != nil {
+		return fmt.Errorf("%s: %w, as far as can be read: %w", name, ErrLastFullSlot, unread)
+	}
+	return fmt.Errorf("%s: %w", name, ErrLastFullSlot)
 }
 
 // readFile reads a small file. One byte over the limit tells that there are more.

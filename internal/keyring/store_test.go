@@ -174,9 +174,50 @@ func TestStoreFailuresAreReported(t *testing.T) {
 	if err := run(total); err != nil {
 		t.Fatal(err)
 	}
+	passed := 0
 	for n := range total.calls {
-		if err := run(&failing{Store: mem.New(nil), n: n}); !errors.Is(err, errStore) {
+		err := run(&failing{Store: mem.New(nil), n: n})
+		if err == nil {
+			passed++
+		} else if !errors.Is(err, errStore) {
 			t.Errorf("failure of call %d: %v", n, err)
 		}
+	}
+	// One of two slots is enough to open, and the one to be removed need not be read.
+	if passed != 3 {
+		t.Errorf("%d of %d failures did no harm, want 3", passed, total.calls)
+	}
+}
+
+// An unreadable slot is told of, and does not keep another from opening.
+func TestUnreadableSlot(t *testing.T) {
+	c, s, k := newConfig(t), newSecrets(t), x25519Key()
+	unread := File{Name: newSlot(t, c, s, k.recipient, RoleFull).Name, Err: errStore}
+	good := newSlot(t, c, s, k.recipient, RoleFull)
+	if o, err := Open(t.Context(), c, []File{unread, good}, k.credential()); err != nil || len(o.Skipped) != 1 || !errors.Is(o.Skipped[0], errStore) {
+		t.Errorf("beside a good one: %+v, %v", o, err)
+	}
+	_, err := Open(t.Context(), c, []File{unread, damaged(good)}, k.credential())
+	if !errors.Is(err, errStore) || errors.Is(err, ErrDamagedSlot) || errors.Is(err, ErrNoSlot) {
+		t.Errorf("alone: %v", err)
+	}
+	if err := CheckRemoval([]File{unread, good}, good.Name); !errors.Is(err, errStore) || !errors.Is(err, ErrLastFullSlot) {
+		t.Errorf("removal: %v", err)
+	}
+}
+
+// vanishing is a store whose listing names a slot that is gone when it is read.
+type vanishing struct{ *mem.Store }
+
+func (v vanishing) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	v.Remove(ctx, name)
+	return v.Store.ReadAt(ctx, name, p, off)
+}
+
+func TestSlotRemovedMeanwhile(t *testing.T) {
+	st := vanishing{mem.New(nil)}
+	put(t, st, "keys/"+strings.Repeat("0", 32), []byte("x"))
+	if files, err := LoadSlots(t.Context(), st); err != nil || len(files) != 0 {
+		t.Errorf("%v, %v", files, err)
 	}
 }

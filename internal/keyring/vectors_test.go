@@ -54,7 +54,7 @@ func TestVectors(t *testing.T) {
 	}
 	var files []File
 	for _, name := range slices.Sorted(maps.Keys(facts.Roles)) {
-		files = append(files, File{name, testFile(t, "vectors/"+name)})
+		files = append(files, File{Name: name, Data: testFile(t, "vectors/"+name)})
 	}
 	if len(files) != 8 {
 		t.Fatalf("%d slots", len(files))
@@ -70,6 +70,9 @@ func TestVectors(t *testing.T) {
 			continue
 		}
 		facts.check(t, c, o, facts.Roles[f.Name])
+		if slot.Label == "passphrase" && !bytes.Contains(slot.age, []byte(" 15\n")) {
+			t.Errorf("%s: not of the cost it was made with", f.Name)
+		}
 	}
 }
 
