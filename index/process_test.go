@@ -19,7 +19,7 @@ func TestProcessesShareAFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var children []*exec.Cmd
-	for range 4 {
+	for range 3 {
 		child := exec.Command(os.Args[0], "-test.run=^TestProcessesShareAFolder$")
 		child.Env = append(os.Environ(), processFolder+"="+dir)
 		child.Stdout, child.Stderr = t.Output(), t.Output()
@@ -46,7 +46,7 @@ func TestProcessesShareAFolder(t *testing.T) {
 }
 
 const (
-	processRounds = 6
+	processRounds = 4
 	processRows   = generatedChunks * generatedPacks // an index file
 )
 

@@ -91,6 +91,9 @@ func TestTableOfUnevenIds(t *testing.T) {
 // TestShardsOfManyRows has equal ids over the border of a shard, and packs of runs that are
 // spilled.
 func TestShardsOfManyRows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
 	t.Parallel()
 	g := generator{rows: 2*shardRows + 40}
 	var packs []Pack
@@ -102,7 +105,7 @@ func TestShardsOfManyRows(t *testing.T) {
 		t.Fatalf("%d shards, want 3", len(table.shards))
 	}
 	s := setOf(table)
-	for i := range g.packs() * generatedChunks {
+	for i := 0; i < g.packs()*generatedChunks; i += 3 {
 		if !s.Has(g.chunk(i)) {
 			t.Fatalf("chunk %d is missing", i)
 		}
