@@ -24,6 +24,8 @@ type Dir interface {
 	// vanished meanwhile are left out. An error says that the directory could not
 	// be read to its end; what was read until then is returned beside it.
 	//
+	// A regular file whose size is not known before it is read has Size -1.
+	//
 	// The slices belong to the caller. List may be called more than once and looks
 	// anew each time.
 	List(ctx context.Context) ([]tree.Stat, []Problem, error)
@@ -73,10 +75,13 @@ type File interface {
 	// bytes read are fewer than the region's length, and Next returns io.EOF.
 	io.Reader
 
-	// Stat returns a fresh look at the open file. After the last byte was read it
-	// tells whether the file changed meanwhile. A source that can tell at
-	// the end only whether the data is good, such as the output of a command, says so
-	// by an error here: the file must not be kept then.
+	// Stat returns a fresh look at the open file: if it differs from the one before
+	// the first byte was read, the file changed meanwhile. A size of -1 stays -1.
+	//
+	// A source that can tell only at the end whether the data is good, such as the
+	// output of a command, returns an error that satisfies errors.Is(err, ErrStream)
+	// from Read instead of io.EOF, and here from then on: no snapshot with this file may
+	// be kept.
 	Stat() (tree.Stat, error)
 
 	// Close closes the file.

@@ -16,7 +16,7 @@ import (
 func (d *dir) Describe(_ context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
 	if own, ok := f.(*file); ok && own != nil {
 		d.w.owners.fill(st, e)
-		return d.fill(own.fd, false, st, e)
+		return d.fill(own.fd, false, true, st, e)
 	}
 	flags := unix.O_PATH
 	if st.Kind == tree.Regular || st.Kind == tree.Directory {
@@ -39,29 +39,30 @@ func (d *dir) describeFd(st *tree.Stat, e *tree.Entry, fd int, isPath bool, err 
 		return d.openError(st, err)
 	}
 	defer inode.Close(fd)
-	return d.fill(fd, isPath, st, e)
+	return d.fill(fd, isPath, false, st, e)
 }
 
-// fill reads from the open file fd.
-func (d *dir) fill(fd int, isPath bool, st *tree.Stat, e *tree.Entry) error {
+// fill reads from the open file fd. checked says that it is known to be of the right kind.
+func (d *dir) fill(fd int, isPath, checked bool, st *tree.Stat, e *tree.Entry) error {
 	var errs []error
 	note := func(what string, err error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s of %q: %w", what, joinPath(d.path, st.Name), err))
 		}
 	}
-	var at inode.Look
-	err := at.Fd(fd)
-	if err == nil && at.Kind() != st.Kind {
-		err = source.ErrReplaced
-	}
-	if err != nil {
-		note("kind", err)
-		return errors.Join(errs...)
-	}
-	if d.w.o.WithAtime {
-		access := at.Access()
-		e.Access = &access
+	var err error
+	if !checked || d.w.o.WithAtime {
+		var at inode.Look
+		if err = at.Fd(fd); err == nil && at.Kind() != st.Kind {
+			err = source.ErrReplaced
+		}
+		if note("kind", err); err != nil {
+			return errors.Join(errs...)
+		}
+		if d.w.o.WithAtime {
+			access := at.Access()
+			e.Access = &access
+		}
 	}
 	if st.Kind == tree.Symlink {
 		e.Target, err = inode.ReadLink(fd)

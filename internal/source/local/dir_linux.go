@@ -167,7 +167,13 @@ func (d *dir) Open(_ context.Context, st *tree.Stat) (source.File, error) {
 }
 
 // Close closes the folder.
-func (d *dir) Close() error { return inode.Close(d.fd) }
+func (d *dir) Close() error {
+	fd := d.fd
+	if d.fd = -1; fd < 0 {
+		return nil
+	}
+	return inode.Close(fd)
+}
 
 // emptyDir is a folder that is not entered.
 type emptyDir struct{}

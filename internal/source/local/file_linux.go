@@ -22,6 +22,7 @@ const (
 type file struct {
 	fd     int
 	name   string
+	opened tree.Time // of a device; files do without
 	device bool
 	sparse bool  // may have holes
 	size   int64 // when it was opened
@@ -177,14 +178,18 @@ func (f *file) Stat() (tree.Stat, error) {
 	}
 	at.Stat(&st)
 	if f.device {
-		asRegular(&st, f.size)
+		f.asRegular(&st)
 	}
 	return st, nil
 }
 
 // Close closes the file.
 func (f *file) Close() error {
-	if err := inode.Close(f.fd); err != nil {
+	fd := f.fd
+	if f.fd = -1; fd < 0 {
+		return nil
+	}
+	if err := inode.Close(fd); err != nil {
 		return fmt.Errorf("close %q: %w", f.name, err)
 	}
 	return nil

@@ -124,7 +124,7 @@ func (j *joint) openDevice(name string) (*file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", joinPath(j.path, name), err)
 	}
-	f := &file{fd: fd, name: name, device: true}
+	f := &file{fd: fd, name: name, device: true, opened: tree.TimeOf(time.Now())}
 	var at inode.Look
 	if err = at.Fd(fd); err == nil && at.Kind() != tree.BlockDevice {
 		err = source.ErrReplaced
@@ -139,14 +139,13 @@ func (j *joint) openDevice(name string) (*file, error) {
 	return f, nil
 }
 
-// asRegular makes the stat of a device that of a file of size bytes. Nothing tells when
-// a device was written to, so its times are those of the look: it is never
-// taken as unchanged.
-func asRegular(st *tree.Stat, size int64) {
-	st.Kind, st.Rdev, st.Size, st.Links = tree.Regular, 0, size, 1
+// asRegular makes the stat of a device that of a file of its size. Nothing tells when a
+// device was written to, so its times are those of its opening: it is never taken as
+// unchanged.
+func (f *file) asRegular(st *tree.Stat) {
+	st.Kind, st.Rdev, st.Size, st.Links = tree.Regular, 0, f.size, 1
 	st.Mode &^= 0o7000
-	st.ModTime = tree.TimeOf(time.Now())
-	st.ChangeTime = st.ModTime
+	st.ModTime, st.ChangeTime = f.opened, f.opened
 }
 
 // Describe fills in what is known of a root, or of a folder on the way to one.

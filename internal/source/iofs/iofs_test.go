@@ -1,0 +1,129 @@
+package iofs
+
+import (
+	"embed"
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/repo/sourcetest"
+)
+
+//go:embed doc.go
+var embedded embed.FS
+
+// plain hides that a file system has links.
+type plain struct{ fs.FS }
+
+func TestConformance(t *testing.T) {
+	for _, links := range []bool{true, false} {
+		sourcetest.Test(t, func(t *testing.T, files map[string]sourcetest.File) sourcetest.Built {
+			m := fstest.MapFS{}
+			for name, f := range files {
+				if strings.Contains(name, "\xff") || !links && f.Mode&fs.ModeSymlink != 0 {
+					continue
+				}
+				m[name] = &fstest.MapFile{Data: []byte(f.Content), Mode: f.Mode, ModTime: time.Unix(1_000_000_000, 5)}
+			}
+			var fsys fs.FS = m
+			if !links {
+				fsys = plain{m}
+			}
+			return sourcetest.Built{Source: New(fsys), NoLinks: !links, TextNames: true}
+		})
+	}
+}
+
+func TestLinksThatCannotBeReadAreProblems(t *testing.T) {
+	m := fstest.MapFS{"l": {Mode: fs.ModeSymlink, Data: []byte("x")}, "odd": {Mode: fs.ModeIrregular}, "f": {}}
+	d, err := New(plain{m}).Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, problems, err := d.List(t.Context())
+	if err != nil || len(stats) != 1 || stats[0].Name != "f" {
+		t.Errorf("got %+v, %v", stats, err)
+	}
+	if len(problems) != 2 || problems[0].Stat.Name != "l" || problems[1].Stat.Name != "odd" || problems[0].Err == nil {
+		t.Errorf("problems %+v", problems)
+	}
+}
+
+func TestFilesWithoutTimeAreNeverUnchanged(t *testing.T) {
+	s := New(embedded)
+	var changes []tree.Time
+	for range 2 {
+		d, err := s.Root(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats, _, err := d.List(t.Context())
+		if err != nil || len(stats) != 1 || stats[0].ModTime != (tree.Time{}) {
+			t.Fatalf("got %+v, %v", stats, err)
+		}
+		changes = append(changes, stats[0].ChangeTime)
+		time.Sleep(time.Microsecond)
+	}
+	if changes[0].Compare(changes[1]) >= 0 {
+		t.Errorf("change times %v", changes)
+	}
+}
+
+func TestRootMissing(t *testing.T) {
+	for _, fsys := range []fs.FS{fstest.MapFS{".": {Mode: 0o600}}, gone{}} {
+		if _, err := New(fsys).Root(t.Context()); !errors.Is(err, source.ErrRootMissing) {
+			t.Errorf("got %v, want ErrRootMissing", err)
+		}
+	}
+}
+
+// gone has nothing.
+type gone struct{}
+
+func (gone) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+func TestGrowingFileIsReadToItsFirstSize(t *testing.T) {
+	m := fstest.MapFS{"f": {Data: []byte("0123456789")}}
+	d, err := New(short{m}).Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open(t.Context(), &tree.Stat{Name: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if r, err := f.Next(); err != nil || r.Length != 4 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if b, err := io.ReadAll(f); err != nil || string(b) != "0123" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// short says that files have four bytes.
+type short struct{ fs.FS }
+
+func (s short) Open(name string) (fs.File, error) {
+	f, err := s.FS.Open(name)
+	return shortFile{f}, err
+}
+
+type shortFile struct{ fs.File }
+
+func (f shortFile) Stat() (fs.FileInfo, error) {
+	info, err := f.File.Stat()
+	return shortInfo{info}, err
+}
+
+type shortInfo struct{ fs.FileInfo }
+
+func (shortInfo) Size() int64 { return 4 }
