@@ -109,9 +109,8 @@ func (s *source) step(items []item, t time.Time) (left []item, closed int) {
 	kept[0] = true
 	s.choose(items, func(i int, m mark) {
 		kept[i] = true
-		if m.limit == All && (m.rule == RuleLast || m.rule == RuleOldest || m.period != items[0].periods[m.unit]) {
-			forever[i] = true
-		}
+		// What is newest of its period beside a newer snapshot is so for good.
+		forever[i] = forever[i] || m.limit == All
 	})
 	left = items[:0]
 	for i, it := range items {

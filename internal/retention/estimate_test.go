@@ -110,6 +110,12 @@ func TestOutlooks(t *testing.T) {
 			t.Errorf("held, but %q", d.Outlook)
 		}
 	}
+	// After a rest nothing was due in the past.
+	for _, d := range apply(t, Policy{KeepLast: 3}, now.AddDate(1, 0, 0), all[:20], Options{Estimate: true}) {
+		if d.Outlook == OutlookAbout && d.Until.Before(now.AddDate(1, 0, 0)) {
+			t.Errorf("%v goes at %v, which is past", d.Snapshot.Time, d.Until)
+		}
+	}
 	for _, d := range apply(t, Policy{KeepDaily: 100_000}, now, all[:30], Options{Estimate: true}) {
 		if d.Outlook != OutlookAtLeast || d.Until.Before(now.AddDate(5, 0, 0)) {
 			t.Errorf("%v: %q %v", d.Snapshot.Time, d.Outlook, d.Until)

@@ -247,3 +247,39 @@ func TestMistypedTag(t *testing.T) {
 		}
 	}
 }
+
+// A clock that is set back by minutes between two runs makes nothing misdated.
+func TestSmallStepsBackAreIgnored(t *testing.T) {
+	t.Parallel()
+	start := at(t, "UTC", "2025-01-01 03:00")
+	for minutes, want := range map[int]bool{0: false, -4: false, -5: false, -6: true} {
+		all := series("s", start, start.Add(time.Duration(minutes)*time.Minute), start.AddDate(0, 0, 1))
+		misdated := false
+		for _, d := range apply(t, Policy{KeepLast: 5}, all[2].Time, all, Options{}) {
+			misdated = misdated || hasRule(d, RuleMisdated)
+		}
+		if misdated != want {
+			t.Errorf("%d minutes: misdated is %v, want %v", minutes, misdated, want)
+		}
+	}
+}
+
+// The newest partial snapshot stays beside the newest good one while it is the
+// newer of the two, even if no rule asks for either.
+func TestNewestPartialStays(t *testing.T) {
+	t.Parallel()
+	all := series("s", daily(at(t, "UTC", "2025-01-01 03:00"), 6)...)
+	all[0].Tags = []string{"keep"}
+	all[1].Partial, all[3].Partial, all[4].Partial = true, true, true
+	p := Policy{KeepTags: []string{"keep"}}
+	for n, want := range map[int][]int{5: {4, 2, 0}, 6: {5, 0}} {
+		left := kept(apply(t, p, all[5].Time, all[:n], Options{}))
+		var ids []ID
+		for _, i := range want {
+			ids = append(ids, all[i].ID)
+		}
+		if !slices.EqualFunc(left, ids, func(s Snapshot, id ID) bool { return s.ID == id }) {
+			t.Errorf("of %d snapshots %d stay, want %v", n, len(left), want)
+		}
+	}
+}
