@@ -309,7 +309,7 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 		if len(old) > 0 && old[0].Name == st.Name {
 			before = &old[0]
 		}
-		if st.Kind == tree.Regular {
+		if st.Kind == tree.Regular && st.Size > 0 {
 			r.Progress.Bytes.Add(st.Size)
 		}
 		u.actions[i] = ActionNew

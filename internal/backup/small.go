@@ -17,7 +17,7 @@ import (
 
 // dispatch hands a file to a reader, or holds it back until the window is full.
 func (r *run) dispatch(ctx context.Context, j *job) error {
-	if j.entry.Size > int64(r.Files.Params().MinSize) || j.entry.Size < 0 {
+	if j.entry.Size > r.smallest() || j.entry.Size < 0 {
 		select {
 		case r.large <- j:
 			return nil
@@ -33,6 +33,9 @@ func (r *run) dispatch(ctx context.Context, j *job) error {
 	}
 	return nil
 }
+
+// smallest is the size in bytes up to which a file is one chunk.
+func (r *run) smallest() int64 { return int64(r.Files.Params().MinSize) }
 
 // flushWindow orders the files that were held back, so that alike ones compress
 // together, and hands them to the workers in batches of about a segment.
@@ -85,7 +88,7 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 	defer f.Close()
 	if st, err := f.Stat(); err != nil {
 		return r.unreadable(ctx, j, err)
-	} else if st.Size > int64(r.Files.Params().MinSize) {
+	} else if st.Size > r.smallest() || st.Size < 0 {
 		return r.saveLarge(ctx, j, f) // it grew meanwhile
 	}
 	before, err := r.begin(ctx, j, f)
@@ -104,6 +107,9 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 		if region.Hole {
 			parts = appendPart(parts, tree.Part{Length: region.Length})
 			continue
+		}
+		if region.Length > r.smallest() || region.Length < 0 {
+			return r.saveLargeJob(ctx, j) // it was larger when it was opened than just now
 		}
 		p, err := saveRegion(ctx, saver, f, region)
 		if err != nil {

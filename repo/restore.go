@@ -1,0 +1,122 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/restore"
+	"github.com/snapkeep/snap/internal/snapshot"
+)
+
+// Names of what a restore is told and tells.
+type (
+	// OverwriteMode says what becomes of files that are in the target already. The zero
+	// value is OverwriteIfChanged.
+	OverwriteMode = restore.Overwrite
+	// RestoreAction says what became of a file.
+	RestoreAction = restore.Action
+	// RestoreItem tells of one file of a running restore.
+	RestoreItem = restore.Item
+	// RestoreProgress counts what a running restore has done.
+	RestoreProgress = restore.Progress
+	// RestoreResult tells what a restore did.
+	RestoreResult = restore.Result
+)
+
+// The ways to treat files that exist.
+const (
+	OverwriteIfChanged = restore.OverwriteIfChanged
+	OverwriteAlways    = restore.OverwriteAlways
+	OverwriteIfNewer   = restore.OverwriteIfNewer
+	OverwriteNever     = restore.OverwriteNever
+)
+
+// What becomes of a file.
+const (
+	ActionRestored  = restore.Restored
+	ActionUpdated   = restore.Updated
+	ActionUnchanged = restore.Unchanged
+	ActionDeleted   = restore.Deleted
+)
+
+// ParseOverwrite parses always, if-changed, if-newer or never.
+func ParseOverwrite(s string) (OverwriteMode, error) { return restore.ParseOverwrite(s) }
+
+// RestoreOptions say what to restore and how. Only Target is required.
+type RestoreOptions struct {
+	// Target is the folder to write to. It is made if it does not exist. Its own metadata stays.
+	Target string
+	// Path is a folder in the snapshot, whose contents go directly into the target, or a
+	// file, which gets its own name there; empty means everything.
+	Path string
+	// Include restores only what one of these lists matches, and Exclude leaves out what one
+	// does. The paths they see begin at Path.
+	Include, Exclude []*filter.List
+
+	Overwrite OverwriteMode
+	// Delete removes, in folders that exist, what the snapshot does not have there, also what was
+	// left out of the backup. It does nothing in folders that merely lead to what was backed up.
+	// Nobody is asked.
+	Delete   bool
+	DryRun   bool // writes nothing, and tells what would be done
+	Verify   bool // reads every file again and compares it with the snapshot
+	NoSparse bool // writes holes as zeros
+	NoOwner  bool // leaves files to whoever runs the restore
+	NoXattrs bool // sets no extended attributes, with them no ACLs and capabilities
+
+	Progress *RestoreProgress // counted up while the restore runs, if not nil
+	// Item is told of each file and folder when it is complete, in no order. Problem is told of
+	// whatever failed: of files that are missing, and of attributes that could not be set. Both are
+	// called one call at a time and must not block. Paths are those in the target, raw bytes.
+	Item    func(RestoreItem)
+	Problem func(path string, err error)
+}
+
+// Restore writes the files of a snapshot to a folder.
+//
+// Nothing outside the folder is written, whatever the snapshot or the folder holds: links are not
+// followed, and files that exist are replaced by new ones, not written into. What cannot be restored
+// is reported as a problem and counted in the result, and does not keep the rest from being
+// restored: see Failed and Attributes there. An error means that the restore was ended, for
+// instance because the disk is full. What was complete by then is not written again by the
+// next restore to the same folder. The error is ErrCannotReadData at once if the key slot is a
+// writer's.
+func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*RestoreResult, error) {
+	if r.Role() == RoleWriter && !o.DryRun {
+		return nil, fmt.Errorf("restore: %w", ErrCannotReadData)
+	}
+	if o.Target == "" {
+		return nil, fmt.Errorf("restore: no target")
+	}
+	root, err := r.openTree(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	result, err := restore.Run(ctx, restore.Options{Load: r.load, Store: r.store, Index: r.set, Opener: r.loader, Root: root,
+		Target: o.Target, Path: cleanPath(o.Path), Include: o.Include, Exclude: o.Exclude,
+		Overwrite: o.Overwrite, Delete: o.Delete, DeleteBelow: savedPaths(s),
+		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs,
+		Progress: o.Progress, Item: o.Item, Problem: o.Problem})
+	if err != nil {
+		return result, fmt.Errorf("restore snapshot %s: %w", short(s.ID), err)
+	}
+	return result, nil
+}
+
+// savedPaths returns the paths in the tree of what a snapshot was made of.
+func savedPaths(s *Snapshot) []string {
+	var paths []string
+	for _, p := range s.Paths {
+		if strings.HasPrefix(string(p), "/") {
+			paths = append(paths, cleanPath(string(p)))
+		}
+	}
+	for _, p := range s.Parts {
+		if p.Kind == snapshot.PartTree {
+			paths = append(paths, cleanPath(string(p.Path)))
+		}
+	}
+	return paths
+}

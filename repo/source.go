@@ -1,0 +1,32 @@
+package repo
+
+import (
+	"io"
+	"io/fs"
+
+	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/source/iofs"
+	"github.com/snapkeep/snap/internal/source/stream"
+)
+
+// Stream is a named stream of data that becomes a file at the top of a snapshot.
+type Stream = stream.Stream
+
+// Command is a program whose output is saved.
+type Command = stream.Command
+
+// FromFS returns a source that reads all of a file system.
+func FromFS(fsys fs.FS) Source { return iofs.New(fsys) }
+
+// FromReader returns a stream of what r gives, under a file name. It can be read once.
+func FromReader(name string, r io.Reader) Stream { return stream.FromReader(name, r) }
+
+// FromCommand returns a stream of what a command writes to its standard output. No
+// snapshot is made if it fails, is killed, or writes nothing.
+func FromCommand(name string, c Command) Stream { return stream.FromCommand(name, c) }
+
+// FromStreams returns a source of streams.
+func FromStreams(streams ...Stream) (Source, error) { return stream.New(streams...) }
+
+// Merge returns a source that holds what the sources hold, side by side in one tree.
+func Merge(sources ...Source) Source { return source.Merge(sources...) }
