@@ -164,8 +164,9 @@ func unlock(fd int, uid uint32) error {
 
 // SetMeta sets the metadata of the folder itself to that of e, after everything in it was
 // made. existed is what Mkdir said: attributes that e does not have are removed then.
+// Whoever makes something in it later opens it anew.
 func (d *Dir) SetMeta(e *tree.Entry, existed bool) []*AttributeError {
-	d.made.Store(nil)
+	d.root.drop(d)
 	s := subject{dir: d, fd: d.fd, kind: tree.Directory, old: existed}
 	if err := s.look(); err != nil {
 		return []*AttributeError{{Path: d.path, Attribute: Mode, Err: err}}

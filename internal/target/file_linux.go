@@ -192,6 +192,9 @@ func (f *File) Finish(e *tree.Entry) ([]*AttributeError, error) {
 		f.Abort()
 		return nil, f.fail("set size of", err)
 	}
+	if f.updates {
+		f.s.mode = unknownMode // writing may have taken set-id bits off
+	}
 	f.s.apply(e)
 	if f.temp != "" {
 		if err := f.s.dir.renameOver(f.temp, f.s.name); err != nil {

@@ -169,6 +169,17 @@ func (r *Root) forget(path string) {
 	}
 }
 
+// drop drops d from the cache: what was learnt of it no longer holds.
+func (r *Root) drop(d *Dir) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.dirs[d.path]; e != nil && e.Value == any(d) {
+		r.recent.Remove(e)
+		delete(r.dirs, d.path)
+		d.gone = true
+	}
+}
+
 // maxResolve is how long a path one system call gets: PATH_MAX with the NUL, less
 // some room.
 const maxResolve = 4000

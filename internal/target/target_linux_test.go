@@ -206,8 +206,9 @@ func TestFilesAndWhatIsInTheirWay(t *testing.T) {
 		}
 		inode := st.Inode
 		e = regular("f", "3rd")
+		e.Mode = 0o4711
 		mustWrite(t, d, e, Update, "3rd")
-		if st, err = d.Lstat("f"); err != nil || st.Inode != inode || st.Mode != 0o640 || mustRead(t, path+"/f") != "3rd" {
+		if st, err = d.Lstat("f"); err != nil || st.Inode != inode || st.Mode != 0o4711 || mustRead(t, path+"/f") != "3rd" {
 			t.Errorf("updated: got %+v, %v", st, err)
 		}
 		if _, err := d.Mkdir("dir"); err != nil {
@@ -631,12 +632,43 @@ func TestExistingFolderIsMadeWritableAndOwn(t *testing.T) {
 	}
 }
 
+func TestFilesAfterTheFolderGotItsMetadata(t *testing.T) {
+	path := tempTree(t)
+	r, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	top := open(t, r, "")
+	if _, err := top.Mkdir("d"); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, r, "d")
+	mustWrite(t, d, regular("before", "x"), Refuse, "x")
+	e := regular("d", "")
+	e.Kind, e.Mode, e.Links = tree.Directory, 0o2755, 2
+	e.Xattrs = []tree.Xattr{{Name: aclDefault, Value: string(smallACL)}}
+	if problems := d.SetMeta(e, false); len(problems) > 0 {
+		t.Skip("no access control lists here: ", problems)
+	}
+	again := open(t, r, "d")
+	mustWrite(t, again, regular("after", "x"), Refuse, "x")
+	if n, err := unix.Getxattr(path+"/d/after", aclAccess, nil); err == nil {
+		t.Errorf("an access control list of %d bytes was inherited", n)
+	}
+	if st, err := again.Lstat("after"); err != nil || st.Mode != 0o640 {
+		t.Errorf("got %+v, %v", st, err)
+	}
+}
+
+// smallACL lets user 1234 in besides the owners.
+var smallACL = []byte{2, 0, 0, 0,
+	1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 210, 4, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
+	16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255}
+
 func TestInheritedACLIsTakenOff(t *testing.T) {
 	path := tempTree(t)
-	acl := []byte{2, 0, 0, 0,
-		1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 210, 4, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
-		16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255}
-	if err := unix.Setxattr(path, aclDefault, acl, 0); err != nil {
+	if err := unix.Setxattr(path, aclDefault, smallACL, 0); err != nil {
 		t.Skip("no access control lists here: ", err)
 	}
 	r, err := Open(path, Options{})

@@ -164,9 +164,9 @@ func (b *builder) modes() {
 }
 
 func (b *builder) owners() {
-	for _, id := range []int{0, 1, 65534, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 - 2} {
+	for _, id := range []uint32{0, 1, 65534, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 - 2} {
 		for i, name := range []string{"user", "group", "both"} {
-			uid, gid := id, id
+			uid, gid := int(id), int(id)
 			if i == 0 {
 				gid = 0
 			} else if i == 1 {
@@ -230,7 +230,7 @@ func (b *builder) symlinks() {
 func (b *builder) times() {
 	for i, sec := range []int64{-1 << 31, -2, -1, 0, 1, 1<<31 - 1, 1 << 31, 1 << 32, 9223372037, 15032385535} {
 		for j, nsec := range []int64{0, 1, 500_000_000, 999_999_999} {
-			ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: sec, Nsec: nsec}}
+			ts := modified(sec, nsec)
 			name := fmt.Sprintf("t%d.%d", i, j)
 			b.file(name, nil)
 			b.dir(name + "d")
@@ -241,6 +241,17 @@ func (b *builder) times() {
 		}
 	}
 }
+
+// modified returns a modification time, and an access time to leave alone.
+func modified(sec, nsec int64) []unix.Timespec {
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {}}
+	setInt(&ts[1].Sec, sec)
+	setInt(&ts[1].Nsec, nsec)
+	return ts
+}
+
+// setInt sets a field that is wider on some machines than on others.
+func setInt[T int32 | int64](p *T, v int64) { *p = T(v) }
 
 func (b *builder) holes() {
 	const unit = 64 << 10
@@ -394,7 +405,7 @@ func (b *builder) flags() {
 	}
 	b.file("linked", []byte("x"))
 	b.note("linked", unix.Linkat(b.fd, "linked", b.fd, "linked-2", 0))
-	past := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC).Unix(), Nsec: 7}}
+	past := modified(time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC).Unix(), 7)
 	for name, flags := range sets {
 		for _, n := range []string{name, name + "-dir"} {
 			b.note(n, unix.UtimesNanoAt(b.fd, n, past, 0))
@@ -406,7 +417,7 @@ func (b *builder) flags() {
 
 func (b *builder) many() {
 	for i := range 5000 {
-		b.file(fmt.Sprintf("%x", i*2654435761%1000003), nil)
+		b.file(fmt.Sprintf("%x", i*70003%1000003), nil)
 	}
 }
 

@@ -47,13 +47,14 @@ func (d *dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
 		readErr = fmt.Errorf("list %q: %w", d.path, readErr)
 	}
 	l.sort()
-	if len(d.w.lists) > 0 {
-		l.keep(func(name string) bool { return !d.excludes(name) })
-	}
+	// A marker works whether or not it is excluded itself.
 	for _, m := range d.w.markers {
 		if l.has(m.name) && m.present(d.fd) {
 			l.keep(func(name string) bool { return name == m.name })
 		}
+	}
+	if len(d.w.lists) > 0 {
+		l.keep(func(name string) bool { return !d.excludes(name) })
 	}
 	stats, problems, err := d.lookAll(ctx, l)
 	return stats, problems, errors.Join(readErr, err)

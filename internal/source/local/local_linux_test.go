@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -264,6 +265,8 @@ func TestExcludes(t *testing.T) {
 		}, []string{"sub/x.o", "tmp", "tmp/a", "x.o"}},
 		{"caches", func(o *Options, _ string) { o.ExcludeCaches = true },
 			[]string{"cache/data", "cache/deep", "cache/deep/data"}},
+		{"excluded marker", func(o *Options, _ string) { o.ExcludeCaches, o.Exclude = true, compile(t, "cache/*.TAG") },
+			[]string{"cache/CACHEDIR.TAG", "cache/data", "cache/deep", "cache/deep/data"}},
 		{"if present", func(o *Options, _ string) { o.ExcludeIfPresent = []string{".nobackup", ".tag:yes"} },
 			[]string{"head/data", "none/data"}},
 		{"larger", func(o *Options, _ string) { o.ExcludeLargerThan = 4 },
@@ -724,6 +727,34 @@ func TestOneFileSystem(t *testing.T) {
 		if got := beneath(root, paths); !slices.Equal(got, tc.want) {
 			t.Errorf("%v, one file system %v: got %q, want %q", tc.roots, tc.one, got, tc.want)
 		}
+	}
+}
+
+func TestReadSpecial(t *testing.T) {
+	image := build(t, "image="+strings.Repeat("0123456789abcdef", 64<<10)) + "/image"
+	out, err := exec.Command("losetup", "--find", "--show", "--read-only", image).Output()
+	if err != nil {
+		t.Skip("no loop device: ", err)
+	}
+	device := strings.TrimSpace(string(out))
+	defer exec.Command("losetup", "--detach", device).Run()
+	link := build(t) + "/link"
+	if err := os.Symlink(device, link); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, content := list(t, Options{Roots: []string{device, link}, ReadSpecial: true})
+	for _, p := range []string{device, link} {
+		if content[p] != string(want) {
+			t.Errorf("%s: read %d bytes", p, len(content[p]))
+		}
+	}
+	paths, content := list(t, Options{Roots: []string{device, link}})
+	if len(content) != 0 || !slices.Contains(paths, device) {
+		t.Errorf("read %d contents without being asked", len(content))
 	}
 }
 
