@@ -39,7 +39,7 @@ type app struct {
 
 // run runs the program and returns its exit code.
 func run(ctx context.Context, s system) int {
-	a := &app{system: s, out: bufio.NewWriter(s.stdout)}
+	a := &app{system: s, out: bufio.NewWriterSize(s.stdout, 64<<10)}
 	root := a.root()
 	root.SetArgs(s.args)
 	root.SetIn(s.stdin)
@@ -104,8 +104,9 @@ var groups = []*cobra.Group{
 
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.initCommand(), a.backupCommand(), a.tagCommand(), a.keyCommand(),
-		a.snapshotsCommand(),
+		a.initCommand(), a.backupCommand(), a.tagCommand(),
+		a.snapshotsCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
+		a.statsCommand(), a.keyCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
 	}
 }

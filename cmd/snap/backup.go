@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/internal/progress"
 	"github.com/snapkeep/snap/internal/term"
+	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/repo"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -181,17 +183,17 @@ func (a *app) backupProblem(p repo.Problem) {
 		during = "changed"
 	}
 	if a.global.json {
-		a.jsonTo(a.stderr, newErrorMessage(p.Path, during, p.Err))
+		a.jsonTo(a.stderr, newErrorMessage("/"+p.Path, during, p.Err))
 		return
 	}
-	a.warn(problemText(p.Path, p.Err))
+	a.warn(problemText("/"+p.Path, p.Err))
 }
 
 // problemText names the file and the reason, without saying the path twice.
 func problemText(path string, err error) string {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		err = pathError.Err
+	var reason syscall.Errno
+	if errors.As(err, &reason) {
+		err = reason
 	}
 	return fmt.Sprintf("%s: %v", term.Name(path), err)
 }
@@ -226,11 +228,19 @@ func (a *app) backupItem(i repo.Item) {
 	if i.Action == "unchanged" && a.global.verbose < 2 {
 		return
 	}
+	path, size := "/"+i.Path, int64(0)
+	if i.Kind == tree.Regular {
+		size = i.Size
+	}
 	if a.global.json {
-		a.jsonLine(verboseStatus{"verbose_status", string(i.Action), i.Path, rawName(i.Path), i.Size})
+		a.jsonLine(verboseStatus{"verbose_status", string(i.Action), path, rawName(path), size})
 		return
 	}
-	a.printf("%-9s %s, %s", i.Action, term.Name(i.Path), term.Size(i.Size))
+	line := fmt.Sprintf("%-9s %s", i.Action, term.Name(path))
+	if i.Kind == tree.Regular {
+		line += ", " + term.Size(size)
+	}
+	a.printf("%s", line)
 }
 
 type backupSummary struct {

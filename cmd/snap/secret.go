@@ -135,7 +135,7 @@ func readPassphrase(r io.Reader, what string) (*secret, error) {
 
 func (a *app) commandPassphrase(ctx context.Context, command string) (*secret, error) {
 	c := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	c.Stderr = a.stderr
+	c.Stderr = &lineWriter{app: a}
 	if terminal(a.stdin) {
 		c.Stdin = a.stdin
 	}

@@ -24,6 +24,9 @@ type whatFlags struct {
 	excludeLargerThan                                string
 	filesFrom, filesVerbatim, filesRaw               []string
 	readSpecial, withAtime, noXattrs                 bool
+	stdin, stdinCommand, stdinEmpty                  bool
+	stdinName                                        string
+	streams                                          []string
 }
 
 func (w *whatFlags) register(f *pflag.FlagSet) {
@@ -42,6 +45,11 @@ func (w *whatFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&w.readSpecial, "read-special", false, "read the content of block devices that are given as paths")
 	f.BoolVar(&w.withAtime, "with-atime", false, "keep access times")
 	f.BoolVar(&w.noXattrs, "no-xattrs", false, "leave out extended attributes and ACLs")
+	f.BoolVar(&w.stdin, "stdin", false, "save standard input as a file")
+	f.BoolVar(&w.stdinCommand, "stdin-from-command", false, "run the arguments as a command, and save its output as a file")
+	f.StringVar(&w.stdinName, "stdin-filename", "stdin", "`name` of that file")
+	f.BoolVar(&w.stdinEmpty, "stdin-allow-empty", false, "let it be empty")
+	f.StringArrayVar(&w.streams, "stream", nil, "save the output of a shell command as a file: `name=command` (repeatable)")
 	f.Lookup("exclude-from").Hidden = true
 }
 
@@ -53,13 +61,37 @@ type sourceChoice struct {
 	parts    []snapshot.Part
 }
 
-// source makes the source of a backup.
+// source makes the source of a backup: paths, streams, or both side by side.
 func (a *app) source(args []string, w *whatFlags) (*sourceChoice, error) {
-	paths, err := a.paths(args, w)
+	streams, err := a.streams(args, w)
 	if err != nil {
 		return nil, err
 	}
-	return a.localSource(paths, w)
+	if w.stdinCommand {
+		args = nil // they are the command
+	}
+	paths, err := a.paths(args, w)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(paths) > 0 && (w.stdin || w.stdinCommand):
+		return nil, usageError("paths beside --stdin or --stdin-from-command").withHint("use --stream NAME=COMMAND to save output beside paths")
+	case len(paths) == 0 && streams == nil:
+		return nil, usageError("nothing to back up: no path given").withHint("usage: snap backup PATH...")
+	case len(paths) == 0:
+		return streams, nil
+	}
+	files, err := a.localSource(paths, w)
+	if err != nil || streams == nil {
+		return files, err
+	}
+	return files.merge(streams), nil
+}
+
+// merge returns both side by side.
+func (c *sourceChoice) merge(other *sourceChoice) *sourceChoice {
+	return &sourceChoice{source: repo.Merge(c.source, other.source), paths: append(c.paths, other.paths...),
+		excludes: c.excludes, parts: append(c.parts, other.parts...)}
 }
 
 func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
@@ -79,7 +111,11 @@ func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
 	if err != nil {
 		return nil, usageError("%v", err)
 	}
-	return &sourceChoice{source: src, paths: src.Roots(), excludes: patterns}, nil
+	choice := &sourceChoice{source: src, paths: src.Roots(), excludes: patterns}
+	for _, p := range choice.paths {
+		choice.parts = append(choice.parts, snapshot.Part{Name: snapshot.Bytes(p), Kind: snapshot.PartTree, Path: snapshot.Bytes(p)})
+	}
+	return choice, nil
 }
 
 // lists compiles the patterns of a pair of flags and their files, with and without regard to case.
@@ -147,9 +183,6 @@ func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
 			return nil, fmt.Errorf("--files-from-raw: %q ends within a path: no zero byte at the end", name)
 		}
 		paths = append(paths, pieces(data, "\x00")...)
-	}
-	if len(paths) == 0 {
-		return nil, usageError("nothing to back up: no path given").withHint("usage: snap backup PATH...")
 	}
 	return paths, nil
 }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/snapkeep/snap/internal/term"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/repo"
+	"golang.org/x/sys/unix"
+)
+
+// tarDump writes the files of a snapshot as a tar archive.
+type tarDump struct {
+	repo *repo.Repo
+	base string // the folder that names are relative to
+	w    *tar.Writer
+	seen map[fileNumber]string // first name of files with several
+}
+
+// fileNumber tells files with several names from each other.
+type fileNumber struct{ device, inode uint64 }
+
+func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, w io.Writer) error {
+	d := &tarDump{repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}}
+	err := r.Walk(ctx, s, dir, func(dir string, entries []repo.Entry) error {
+		for i := range entries {
+			if err := d.add(ctx, a, relative(d.base, dir, entries[i].Name), &entries[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return d.w.Close()
+}
+
+// relative returns the name of an entry below the folder base.
+func relative(base, dir, name string) string {
+	if dir = strings.TrimPrefix(strings.TrimPrefix(dir, base), "/"); dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+func (d *tarDump) add(ctx context.Context, a *app, name string, x *repo.Entry) error {
+	h := tarHeader(name, x)
+	if h == nil {
+		a.warn(fmt.Sprintf("%s: a tar archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
+		return nil
+	}
+	number := fileNumber{x.Device, x.Inode}
+	if first, ok := d.seen[number]; ok && x.Links > 1 && x.Kind != tree.Directory {
+		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+	} else if x.Links > 1 && x.Kind != tree.Directory {
+		d.seen[number] = name
+	}
+	if unreadable(x) {
+		a.warn(fmt.Sprintf("%s: it could not be read when it was backed up and is left out", term.Name(name)))
+		return nil
+	}
+	if err := d.w.WriteHeader(h); err != nil {
+		return fmt.Errorf("tar: %s: %w", term.Name(name), err)
+	}
+	if h.Typeflag != tar.TypeReg || x.Size == 0 {
+		return nil
+	}
+	return copyContent(ctx, d.repo, x, d.w)
+}
+
+func unreadable(x *repo.Entry) bool {
+	return x.Kind == tree.Regular && len(x.Parts) == 0 && x.Marks&tree.MarkUnreadable != 0
+}
+
+// tarHeader describes an entry in tar's way; nil if tar cannot hold it.
+func tarHeader(name string, x *repo.Entry) *tar.Header {
+	h := &tar.Header{Name: name, Mode: int64(x.Mode), Uid: int(x.UID), Gid: int(x.GID), Uname: x.User, Gname: x.Group,
+		ModTime: x.ModTime.Std(), Format: tar.FormatPAX, PAXRecords: map[string]string{}}
+	for _, attr := range x.Xattrs {
+		if !strings.Contains(attr.Name, "=") {
+			h.PAXRecords["SCHILY.xattr."+attr.Name] = attr.Value
+		}
+	}
+	switch x.Kind {
+	case tree.Regular:
+		h.Typeflag, h.Size = tar.TypeReg, x.Size
+	case tree.Directory:
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case tree.Symlink:
+		h.Typeflag, h.Linkname = tar.TypeSymlink, x.Target
+	case tree.Fifo:
+		h.Typeflag = tar.TypeFifo
+	case tree.CharDevice, tree.BlockDevice:
+		h.Typeflag = tar.TypeChar
+		if x.Kind == tree.BlockDevice {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(x.Rdev)), int64(unix.Minor(x.Rdev))
+	default:
+		return nil
+	}
+	return h
+}
+
+func (a *app) writeZip(ctx context.Context, r *repo.Repo, s *repo.Snapshot, base string, w io.Writer) error {
+	z := zip.NewWriter(w)
+	err := r.Walk(ctx, s, base, func(dir string, entries []repo.Entry) error {
+		for i := range entries {
+			if err := a.addZip(ctx, r, z, relative(base, dir, entries[i].Name), &entries[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+func (a *app) addZip(ctx context.Context, r *repo.Repo, z *zip.Writer, name string, x *repo.Entry) error {
+	h := &zip.FileHeader{Name: name, Modified: x.ModTime.Std(), Method: zip.Deflate, NonUTF8: !utf8.ValidString(name)}
+	h.SetMode(repo.FileMode(x))
+	switch {
+	case unreadable(x):
+		a.warn(fmt.Sprintf("%s: it could not be read when it was backed up and is left out", term.Name(name)))
+		return nil
+	case x.Kind == tree.Directory:
+		h.Name, h.Method = name+"/", zip.Store
+	case x.Kind != tree.Regular && x.Kind != tree.Symlink:
+		a.warn(fmt.Sprintf("%s: a zip archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
+		return nil
+	}
+	w, err := z.CreateHeader(h)
+	if err != nil {
+		return fmt.Errorf("zip: %s: %w", term.Name(name), err)
+	}
+	switch x.Kind {
+	case tree.Regular:
+		return copyContent(ctx, r, x, w)
+	case tree.Symlink:
+		_, err = io.WriteString(w, x.Target)
+	}
+	return err
+}

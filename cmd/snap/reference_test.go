@@ -1,0 +1,93 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write docs/cli.md")
+
+const manual = "../../docs/cli.md"
+
+func commandLine() *cobra.Command {
+	a := &app{system: system{getenv: func(string) string { return "" }}}
+	return a.root()
+}
+
+func TestReferenceIsUpToDate(t *testing.T) {
+	want := reference(commandLine())
+	if *update {
+		if err := os.WriteFile(manual, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is out of date: run make docs", manual)
+	}
+}
+
+func TestEveryCommandHasExamples(t *testing.T) {
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.HasParent() && c.Name() != "exit-codes" && !strings.Contains(c.Example, c.CommandPath()) && c.Name() != "help" {
+			t.Errorf("%s has no example of itself", c.CommandPath())
+		}
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: short text %q", c.CommandPath(), c.Short)
+		}
+	}
+	visit(commandLine())
+}
+
+// TestEveryCommandHasAScript keeps the scripts whole: a command that none of them runs is not tested
+// as users use it.
+func TestEveryCommandHasAScript(t *testing.T) {
+	var all strings.Builder
+	files, err := os.ReadDir("testdata/script")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile("testdata/script/" + f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.HasParent() && c.Name() != "exit-codes" && !strings.Contains(all.String(), c.CommandPath()) {
+			t.Errorf("no script runs %s", c.CommandPath())
+		}
+	}
+	visit(commandLine())
+}
+
+func TestExitCodesAreDistinct(t *testing.T) {
+	seen := map[int]bool{}
+	for _, c := range exitCodes {
+		if seen[c.code] {
+			t.Errorf("exit code %d has two meanings", c.code)
+		}
+		seen[c.code] = true
+	}
+	for _, r := range rules {
+		if !seen[r.code] {
+			t.Errorf("exit code %d is in no table", r.code)
+		}
+	}
+}
