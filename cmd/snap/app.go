@@ -105,7 +105,7 @@ var groups = []*cobra.Group{
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.initCommand(), a.backupCommand(), a.tagCommand(),
-		a.snapshotsCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
+		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.statsCommand(), a.keyCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
 	}
