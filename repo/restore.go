@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/snapkeep/snap/internal/filter"
@@ -110,11 +111,11 @@ func savedPaths(s *Snapshot) []string {
 	var paths []string
 	for _, p := range s.Paths {
 		if strings.HasPrefix(string(p), "/") {
-			paths = append(paths, cleanPath(string(p)))
+			paths = append(paths, cleanPath(path.Clean(string(p))))
 		}
 	}
 	for _, p := range s.Parts {
-		if p.Kind == snapshot.PartTree {
+		if p.Kind == snapshot.PartTree && p.Path != "" {
 			paths = append(paths, cleanPath(string(p.Path)))
 		}
 	}
