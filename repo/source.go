@@ -7,6 +7,7 @@ import (
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/source/iofs"
 	"github.com/snapkeep/snap/internal/source/stream"
+	"github.com/snapkeep/snap/internal/tree"
 )
 
 // Stream is a named stream of data that becomes a file at the top of a snapshot.
@@ -14,6 +15,33 @@ type Stream = stream.Stream
 
 // Command is a program whose output is saved.
 type Command = stream.Command
+
+// Names that an outside Source needs.
+type (
+	// SourceProblem is an entry of a Dir that could not be looked at.
+	SourceProblem = source.Problem
+	// Kind is the kind of a file.
+	Kind = tree.Kind
+)
+
+// The kinds of files.
+const (
+	Regular     = tree.Regular
+	Directory   = tree.Directory
+	Symlink     = tree.Symlink
+	Fifo        = tree.Fifo
+	Socket      = tree.Socket
+	CharDevice  = tree.CharDevice
+	BlockDevice = tree.BlockDevice
+)
+
+// Errors that an outside Source returns.
+var (
+	// ErrReplaced says that an entry is no longer the file that was listed.
+	ErrReplaced = source.ErrReplaced
+	// ErrConflict says that several merged sources have the same name.
+	ErrConflict = source.ErrConflict
+)
 
 // FromFS returns a source that reads all of a file system.
 func FromFS(fsys fs.FS) Source { return iofs.New(fsys) }

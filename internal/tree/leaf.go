@@ -481,7 +481,7 @@ func decodeOwners(col *wire.Reader, entries []Entry) {
 	count := col.Count(len(entries))
 	rows := make([]owner, 0, min(count, col.Len()))
 	for range count {
-		o := owner{mode: uint16(col.Count(0o7777)), uid: uint32(col.Count(math.MaxUint32)), gid: uint32(col.Count(math.MaxUint32))}
+		o := owner{mode: uint16(col.Count(0o7777)), uid: col.Uint32(), gid: col.Uint32()}
 		o.user, o.group = string(col.Bytes(maxOwnerName)), string(col.Bytes(maxOwnerName))
 		if col.Err() != nil {
 			return
@@ -541,7 +541,7 @@ func decodeField(field uint64, v *wire.Reader, x *Entry) {
 	case rareRdev:
 		x.Rdev = v.Uvarint()
 	case rareLinks:
-		x.Device, x.Links = v.Uvarint(), uint32(v.Count(math.MaxUint32))
+		x.Device, x.Links = v.Uvarint(), v.Uint32()
 		if x.Links < 2 {
 			v.Failf("%d links", x.Links)
 		}
@@ -559,7 +559,7 @@ func decodeField(field uint64, v *wire.Reader, x *Entry) {
 			x.Xattrs = append(x.Xattrs, a)
 		}
 	case rareFlags:
-		x.Flags = uint32(v.Count(math.MaxUint32))
+		x.Flags = v.Uint32()
 	case rareMarks:
 		x.Marks = Marks(v.Count(math.MaxUint8))
 	case rareProblem:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 )
 
@@ -83,6 +84,16 @@ func (r *Reader) Count(limit int) int {
 		return 0
 	}
 	return int(v)
+}
+
+// Uint32 reads a varint that must fit 32 bits.
+func (r *Reader) Uint32() uint32 {
+	v := r.Uvarint()
+	if v > math.MaxUint32 {
+		r.Failf("%d is over 32 bits", v)
+		return 0
+	}
+	return uint32(v)
 }
 
 // Next returns the next n bytes, a part of the input.
