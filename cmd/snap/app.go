@@ -106,6 +106,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.initCommand(), a.backupCommand(), a.tagCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
+		a.mountCommand(),
 		a.statsCommand(), a.keyCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
 	}
