@@ -42,10 +42,11 @@ func (r *run) verify(ctx context.Context) error {
 		group.Go(func() error {
 			reader := &rereader{run: r, decoder: r.Opener.NewDecoder()}
 			for s := range v.files {
+				err := reader.check(ctx, s)
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				if err := reader.check(ctx, s); ctx.Err() == nil && err != nil {
+				if err != nil {
 					r.fail(s.path, err)
 				}
 			}

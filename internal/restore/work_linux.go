@@ -33,17 +33,17 @@ const keptBox = 8 << 20
 func (r *run) work(ctx context.Context) error {
 	w := &worker{run: r, decoder: r.Opener.NewDecoder()}
 	for t := range r.tasks {
+		for _, f := range t.simple {
+			if ctx.Err() == nil {
+				r.perform(f)
+			}
+		}
+		if len(t.pieces) > 0 && ctx.Err() == nil {
+			w.restore(ctx, &t)
+		}
+		// Whatever ended early for it must not look complete.
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
-		}
-		for _, f := range t.simple {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			r.perform(f)
-		}
-		if len(t.pieces) > 0 {
-			w.restore(ctx, &t)
 		}
 	}
 	return nil
