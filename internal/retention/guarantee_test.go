@@ -69,7 +69,7 @@ func checkGuarantee(t *testing.T, sim simulator, n int) {
 // forgetting once would keep, for histories that arrive in order.
 func TestOrderOfWorkDoesNotMatter(t *testing.T) {
 	t.Parallel()
-	for seed := range histories(t, 500) {
+	for seed := range histories(t, 300) {
 		r := newRand(seed)
 		p := randomPolicy(r)
 		p.KeepTags = nil

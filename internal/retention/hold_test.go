@@ -13,7 +13,7 @@ import (
 // histories with every trouble.
 func TestWhatNeverGoes(t *testing.T) {
 	t.Parallel()
-	for seed := range histories(t, 500) {
+	for seed := range histories(t, 300) {
 		r := newRand(seed)
 		p := randomPolicy(r)
 		now, snapshots, o := randomHistory(r)

@@ -425,7 +425,7 @@ func oracleHolds(p Policy, now time.Time, same []Snapshot, o Options) (held []st
 func TestApplyAgreesWithOracle(t *testing.T) {
 	t.Parallel()
 	removed, held := 0, 0
-	for seed := range histories(t, 500) {
+	for seed := range histories(t, 300) {
 		r := newRand(seed)
 		p := randomPolicy(r)
 		now, snapshots, o := randomHistory(r)

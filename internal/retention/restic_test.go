@@ -57,7 +57,7 @@ func resticKeeps(p Policy, zone *time.Location, snapshots []Snapshot) map[ID]boo
 
 func TestOverlapCountsAsRestic(t *testing.T) {
 	t.Parallel()
-	for seed := range histories(t, 500) {
+	for seed := range histories(t, 300) {
 		r := newRand(seed)
 		p := randomPolicy(r)
 		p.Overlap, p.KeepTags = true, nil
