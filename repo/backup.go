@@ -12,7 +12,6 @@ import (
 	"github.com/snapkeep/snap/internal/compress"
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/seal"
-	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
@@ -104,11 +103,15 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		return nil, errors.New("backup: no source name")
 	}
 	begin := r.now()
+	if !o.DryRun {
+		defer r.enter(ctx, "backup").leave()
+	}
 	all, err := r.allSnapshots(ctx)
 	if err != nil {
 		r.log.Warn("some snapshots cannot be read", "error", err)
 	}
-	if err := r.syncIndex(ctx); err != nil {
+	w, err := r.beginWriting(ctx)
+	if err != nil {
 		return nil, err
 	}
 	id := snapshot.SourceIDOf(o.SourceName)
@@ -120,6 +123,7 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	if o.Force {
 		parent = nil
 	}
+	w.parent = parent
 	result := &BackupResult{Parent: parent}
 	made, indexes, err := r.runBackup(ctx, o, parent, begin, result)
 	if err != nil {
@@ -143,7 +147,7 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 			return nil, err
 		}
 	}
-	if err := r.commit(ctx, s); err != nil {
+	if err := w.commit(ctx, s); err != nil {
 		return nil, err
 	}
 	result.Snapshot = s
@@ -250,23 +254,4 @@ func (r *Repo) newSnapshot(o BackupOptions, begin time.Time, root pack.ChunkID, 
 		s.Marks = append(s.Marks, snapshot.MarkPartial)
 	}
 	return s
-}
-
-// commit stores the record of a snapshot of which everything else is durable.
-func (r *Repo) commit(ctx context.Context, s *Snapshot) error {
-	root, err := s.RootID()
-	if err != nil {
-		return err
-	}
-	if _, err := r.load(ctx, pack.KindTree, root); err != nil {
-		return fmt.Errorf("read back the snapshot's tree: %w", err)
-	}
-	body, err := s.Encode(nil)
-	if err != nil {
-		return err
-	}
-	if s.ID, err = r.records.Save(ctx, sealed.Snapshot, body); err != nil {
-		return fmt.Errorf("store snapshot: %w", err)
-	}
-	return nil
 }

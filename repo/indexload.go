@@ -22,16 +22,30 @@ func (r *Repo) openIndex() {
 	r.set = r.cache.Set()
 }
 
-// syncIndex brings in the index files that are in the store now. Whoever reads a
-// snapshot has to list it before, or the packs that it needs may be missing.
+// syncIndex brings in the index files that are in the store now, and then the prune records, whose
+// packs become void. Whoever reads a snapshot has to list it before, or the packs that it needs may be
+// missing.
 func (r *Repo) syncIndex(ctx context.Context) error {
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	report, err := r.cache.Sync(ctx,
-		func(ctx context.Context) ([]pack.ID, error) { return r.listIDs(ctx, sealed.Index) },
-		r.loadIndexFile)
+	return r.syncIndexLocked(ctx)
+}
+
+func (r *Repo) syncIndexLocked(ctx context.Context) error {
+	var names []pack.ID
+	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
+		names, err = r.listIDs(ctx, sealed.Index)
+		return names, err
+	}, r.loadIndexFile)
 	if err != nil {
 		return fmt.Errorf("load index: %w", err)
+	}
+	r.indexNames = make(map[pack.ID]bool, len(names))
+	for _, name := range names {
+		r.indexNames[name] = true
+	}
+	if err := r.syncPruneRecords(ctx); err != nil {
+		return err
 	}
 	r.indexDamage = r.indexDamage[:0]
 	for _, d := range report.Damaged {

@@ -166,6 +166,8 @@ type LogEntry struct {
 	What     string    `json:"what"` // forget, undelete, trash, prune or repair
 	Why      string    `json:"why,omitempty"`
 	Host     string    `json:"host,omitempty"`
+	// Final says that what was forgotten did not go to the trash.
+	Final bool `json:"final,omitempty"`
 	// Snapshots were forgotten, brought back, or removed from the trash.
 	Snapshots []string `json:"snapshots,omitempty"`
 	// Packs and other files were removed or mended.

@@ -63,7 +63,10 @@ type Repo struct {
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool
-	indexDamage []index.Damage // index files that could not be used
+	indexDamage []index.Damage           // index files that could not be used
+	indexNames  map[pack.ID]bool         // index files that were there at the last sync
+	prunes      map[pack.ID]*pruneRecord // all that were ever loaded
+	pruneNames  map[pack.ID]bool         // those that were there at the last sync
 }
 
 // CreateOptions are the choices that are fixed when a repository is made.
@@ -166,7 +169,7 @@ func newRepo(store Store, opts Options) *Repo {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = 16 << 20
 	}
-	return &Repo{store: store, opts: opts, log: opts.Logger}
+	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}}
 }
 
 // start derives what the repository works with from its secrets.

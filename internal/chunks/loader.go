@@ -60,7 +60,12 @@ func NewLoader(store Store, set *index.Set, keys Keys, cacheBytes int) *Loader {
 func (l *Loader) Load(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
 	loc, ok := l.set.Lookup(id)
 	if !ok {
-		return nil, fmt.Errorf("%s: %w", id, ErrMissing)
+		// What a condemned pack holds is still good, as long as the pack is there.
+		all := l.set.Locations(id)
+		if len(all) == 0 {
+			return nil, fmt.Errorf("%s: %w", id, ErrMissing)
+		}
+		loc = all[0]
 	}
 	data, err := l.loadFrom(ctx, kind, id, loc)
 	if err == nil || ctx.Err() != nil {

@@ -32,6 +32,7 @@ const (
 	KindSettings  = 8
 	KindPrune     = 9
 	KindLog       = 10
+	KindSession   = 11
 )
 
 // Errors that Open returns.

@@ -43,6 +43,7 @@ var (
 	Label    = Kind{seal.KindLabel, "labels/", 4 << 20}
 	Prune    = Kind{seal.KindPrune, "prune/", 64 << 20}
 	Log      = Kind{seal.KindLog, "log/", 4 << 20}
+	Session  = Kind{seal.KindSession, "sessions/", 64 << 10}
 )
 
 // Records stores and loads the records of one repository. It is safe for concurrent
@@ -92,6 +93,11 @@ func (r *Records) Open(k Kind, id pack.ID, file []byte) ([]byte, error) {
 	if pack.SumID(file) != id {
 		return nil, fmt.Errorf("%w: bytes do not match the name", ErrCorrupt)
 	}
+	return r.OpenAny(k, file)
+}
+
+// OpenAny opens a file whose name says nothing about its bytes.
+func (r *Records) OpenAny(k Kind, file []byte) ([]byte, error) {
 	plain, err := r.key.Open(nil, k.Box, file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -148,6 +148,7 @@ type Snapshot struct {
 	Why        string    `json:"why,omitempty"`
 	Summary    *Summary  `json:"summary,omitempty"`
 	Index      []string  `json:"index,omitempty"`
+	Prune      []string  `json:"prune,omitempty"` // prune records that the writer had regard to
 	Program    string    `json:"program,omitempty"`
 	// Salt makes records of equal content different files.
 	Salt string `json:"salt,omitempty"`

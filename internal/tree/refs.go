@@ -133,6 +133,19 @@ func (refs *Refs) Chunks(fn func(id pack.ChunkID, list bool)) {
 	}
 }
 
+// Lists calls fn for each list page that the page names, with the sum of the lengths of its parts.
+func (refs *Refs) Lists(fn func(list Part)) {
+	rest := refs.parts
+	for _, f := range refs.files {
+		if f.listed {
+			for _, p := range rest[:f.parts] {
+				fn(p)
+			}
+		}
+		rest = rest[f.parts:]
+	}
+}
+
 // AttachRefs gives the regular files among the entries of a leaf page, as Entries
 // returned them, their parts.
 func AttachRefs(entries [][]Entry, refs *Refs) error {

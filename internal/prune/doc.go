@@ -1,0 +1,8 @@
+// Package prune holds the engines of pruning. It knows neither snapshots nor records: package
+// repo says what is needed, condemns and removes.
+//
+//   - A Walker collects all chunks that trees need. It reads inner and reference pages, each once,
+//     and no file data.
+//   - Choose decides which packs go, and which are worth being copied.
+//   - A Copier copies the sealed segments of packs that are needed to new packs. It never opens one.
+package prune

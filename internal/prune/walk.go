@@ -1,0 +1,161 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	batchIDs   = 32 << 10 // ids that are handed on at once, at 16 bytes each
+	pagesAhead = 256      // reference pages that wait to be loaded
+)
+
+// Walker collects the chunks of trees. It remembers the pages that it went through: what trees share is
+// walked once. It serves one goroutine.
+type Walker struct {
+	load tree.LoadPage
+	seen map[pack.ChunkID]struct{} // inner and reference pages
+
+	mu    sync.Mutex
+	lists map[pack.ChunkID]struct{} // list pages; guarded by mu
+}
+
+// NewWalker returns a Walker that loads pages with load, from several goroutines.
+func NewWalker(load tree.LoadPage) *Walker {
+	return &Walker{load: load, seen: make(map[pack.ChunkID]struct{}), lists: make(map[pack.ChunkID]struct{})}
+}
+
+// Walk calls emit with the ids of all pages and chunks of the trees, but for what is below pages that it went through in
+// an earlier call. An id may come several times. emit is called from several goroutines and must not keep
+// the slice. The first page that cannot be read ends the walk.
+//
+//	inner pages → reference pages → workers: ids of chunks → emit
+func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids []pack.ChunkID)) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	refs := make(chan pack.ChunkID, pagesAhead)
+	group.Go(func() error {
+		defer close(refs)
+		b := batch{emit: emit}
+		defer b.flush()
+		for _, root := range roots {
+			if err := w.tree(groupCtx, root, &b, refs); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		group.Go(func() error {
+			b := batch{emit: emit}
+			defer b.flush()
+			for id := range refs {
+				if err := w.refs(groupCtx, id, &b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// tree walks the inner pages of a tree.
+func (w *Walker) tree(ctx context.Context, root pack.ChunkID, b *batch, refs chan<- pack.ChunkID) error {
+	return tree.EachPage(ctx, w.load, root, func(id pack.ChunkID) bool {
+		b.add(id)
+		return w.enter(id)
+	}, func(page, ref pack.ChunkID) error {
+		b.add(page)
+		if ref.IsZero() {
+			return nil
+		}
+		b.add(ref)
+		if !w.enter(ref) {
+			return nil
+		}
+		select {
+		case refs <- ref:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
+
+func (w *Walker) enter(id pack.ChunkID) bool {
+	_, known := w.seen[id]
+	w.seen[id] = struct{}{}
+	return !known
+}
+
+// refs collects what a reference page names.
+func (w *Walker) refs(ctx context.Context, id pack.ChunkID, b *batch) error {
+	page, err := w.load(ctx, pack.KindRefs, id)
+	if err != nil {
+		return err
+	}
+	refs, err := tree.ParseRefs(page)
+	if err != nil {
+		return fmt.Errorf("reference page %s: %w", id, err)
+	}
+	var lists []tree.Part
+	refs.Lists(func(p tree.Part) { lists = append(lists, p) })
+	refs.Chunks(func(id pack.ChunkID, _ bool) { b.add(id) })
+	for _, l := range lists {
+		if err := w.list(ctx, l, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list collects what a list page names.
+func (w *Walker) list(ctx context.Context, l tree.Part, b *batch) error {
+	w.mu.Lock()
+	_, known := w.lists[l.ID]
+	w.lists[l.ID] = struct{}{}
+	w.mu.Unlock()
+	if known {
+		return nil
+	}
+	parts, err := tree.LoadList(ctx, w.load, l)
+	if err != nil {
+		return fmt.Errorf("list page %s: %w", l.ID, err)
+	}
+	for _, p := range parts {
+		if !p.ID.IsZero() {
+			b.add(p.ID)
+		}
+	}
+	return nil
+}
+
+// batch collects ids for one goroutine.
+type batch struct {
+	emit func(ids []pack.ChunkID)
+	ids  []pack.ChunkID
+}
+
+func (b *batch) add(id pack.ChunkID) {
+	b.ids = append(b.ids, id)
+	if len(b.ids) >= batchIDs {
+		b.flush()
+	}
+}
+
+func (b *batch) flush() {
+	if len(b.ids) > 0 {
+		b.emit(b.ids)
+		b.ids = b.ids[:0]
+	}
+}

@@ -1,0 +1,276 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/prune"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/pack"
+)
+
+// writing is a run that will store a snapshot record. It keeps the rule by which writers and prunes need no lock
+// (docs/format.md section 11.3).
+type writing struct {
+	r       *Repo
+	parent  *Snapshot        // whose tree the new one takes parts from
+	seen    map[pack.ID]bool // prune records loaded before the first chunk was looked up
+	indexes map[pack.ID]bool // index files that were in use then
+	// mustVerify makes sure of the whole tree whatever was seen.
+	mustVerify bool
+}
+
+// beginWriting brings the index up to date, before the first chunk is looked up.
+func (r *Repo) beginWriting(ctx context.Context) (*writing, error) {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	if err := r.syncIndexLocked(ctx); err != nil {
+		return nil, err
+	}
+	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames}, nil
+}
+
+// commit stores the record of a new snapshot of which everything else is durable.
+func (w *writing) commit(ctx context.Context, s *Snapshot) error {
+	root, err := s.RootID()
+	if err != nil {
+		return err
+	}
+	if _, err := w.r.load(ctx, pack.KindTree, root); err != nil {
+		return fmt.Errorf("read back the snapshot's tree: %w", err)
+	}
+	if err := w.secure(ctx, s); err != nil {
+		return err
+	}
+	for id := range w.seen {
+		s.Prune = append(s.Prune, id.String())
+	}
+	slices.Sort(s.Prune)
+	body, err := s.Encode(nil)
+	if err != nil {
+		return err
+	}
+	id, file, err := w.r.records.Seal(sealed.Snapshot, body)
+	if err != nil {
+		return err
+	}
+	if back, err := w.r.records.Open(sealed.Snapshot, id, file); err != nil || !bytes.Equal(back, body) {
+		return fmt.Errorf("%w: snapshot record", ErrVerify)
+	}
+	s.ID = id
+	return w.publish(ctx, s, file)
+}
+
+// publish stores the record of a snapshot, whose bytes are file, under its name.
+func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
+	pending, name := pendingPrefix+s.ID.String(), sealed.Snapshot.Prefix+s.ID.String()
+	create := func(name string) error {
+		err := w.r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
+		if errors.Is(err, fs.ErrExist) {
+			return nil // of the same bytes
+		}
+		return err
+	}
+	if err := create(pending); err != nil {
+		return fmt.Errorf("store snapshot: %w", err)
+	}
+	err := w.secure(ctx, s)
+	if err == nil {
+		err = create(name)
+	}
+	if err != nil {
+		_ = w.r.drop(context.WithoutCancel(ctx), pending)
+		return fmt.Errorf("store snapshot: %w", err)
+	}
+	_, _, err = w.r.store.Stat(ctx, pending)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Somebody held this run for dead, and may have pruned without regard to it.
+		w.mustVerify = true
+		if err = w.secure(ctx, s); errors.Is(err, ErrOvertaken) {
+			err = errors.Join(err, w.r.store.Remove(context.WithoutCancel(ctx), name))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("store snapshot: %w", err)
+	}
+	return nil
+}
+
+// secureRounds bounds how often a writer copies what prunes condemn meanwhile.
+const secureRounds = 5
+
+// secure makes sure that no prune takes away what the snapshot needs: everything is in packs that no prune record in the
+// store condemns. The error wraps ErrOvertaken if something is gone.
+func (w *writing) secure(ctx context.Context, s *Snapshot) error {
+	for range secureRounds {
+		needed, err := w.overdue(ctx)
+		if err != nil || !needed {
+			return err
+		}
+		missing, err := w.r.missingChunks(ctx, s)
+		if err != nil {
+			if IsDamage(err) {
+				return fmt.Errorf("%w: %w", ErrOvertaken, err)
+			}
+			return err
+		}
+		if len(missing) == 0 {
+			w.mustVerify = false
+			continue // until nothing new was found
+		}
+		if err := w.r.rescue(ctx, missing); err != nil {
+			return err
+		}
+		w.mustVerify = true
+	}
+	return fmt.Errorf("%w: prunes come faster than this run", ErrOvertaken)
+}
+
+// overdue looks at what others did, and reports whether the tree has to be gone through. It takes what it sees as known.
+func (w *writing) overdue(ctx context.Context) (bool, error) {
+	r := w.r
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	names, err := r.listIDs(ctx, sealed.Index)
+	if err != nil {
+		return false, fmt.Errorf("list index: %w", err)
+	}
+	there := make(map[pack.ID]bool, len(names))
+	for _, name := range names {
+		there[name] = true
+	}
+	needed := w.mustVerify
+	for name := range w.indexes {
+		needed = needed || !there[name]
+	}
+	if err := r.syncPruneRecords(ctx); err != nil {
+		return false, err
+	}
+	for id := range r.pruneNames {
+		needed = needed || !w.regarded(id)
+	}
+	if needed {
+		if err := r.syncIndexLocked(ctx); err != nil {
+			return false, err
+		}
+		w.indexes = r.indexNames
+	}
+	w.seen, w.parent = r.pruneNames, nil
+	return needed, nil
+}
+
+// regarded reports whether the writer had regard to a prune record. The lock of the index is held.
+func (w *writing) regarded(id pack.ID) bool {
+	if !w.seen[id] {
+		return false
+	}
+	return w.parent == nil || w.r.prunes[id].regards(w.parent.ID) || slices.Contains(w.parent.Prune, id.String())
+}
+
+// missingChunks returns the chunks of a snapshot's tree that are in no pack, or in condemned ones alone.
+func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, error) {
+	root, err := s.RootID()
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var missing []pack.ChunkID
+	err = prune.NewWalker(r.load).Walk(ctx, []pack.ChunkID{root}, func(ids []pack.ChunkID) {
+		for _, id := range ids {
+			if !r.set.Has(id) {
+				mu.Lock()
+				missing = append(missing, id)
+				mu.Unlock()
+			}
+		}
+	})
+	return missing, err
+}
+
+// rescue copies chunks that are in condemned packs alone to new packs, and indexes these. The error wraps ErrOvertaken if
+// one is gone.
+func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) error {
+	type segment struct {
+		pack   pack.ID
+		offset uint32
+	}
+	wanted := map[segment]bool{}
+	tried := map[pack.ID]error{}
+	c := prune.NewCopier(r.store, r.meta, r.config.ID, r.opts.PackSize)
+	defer c.Abandon()
+	order := map[pack.ID]pack.Class{}
+	for _, id := range ids {
+		where, err := r.rescuable(ctx, id, tried)
+		if err != nil {
+			return err
+		}
+		wanted[segment{where.Pack, where.Offset}] = true
+		order[where.Pack] = where.Class
+	}
+	for id, class := range order {
+		size, _, err := r.store.Stat(ctx, pack.Name(class, id))
+		if err == nil {
+			_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[segment{id, offset}] })
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, prune.ErrDamaged) {
+			return fmt.Errorf("%w: %w", ErrOvertaken, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	packs, err := c.Finish(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = r.saveIndex(ctx, packs, nil)
+	return err
+}
+
+// rescuable returns a place of the chunk in a pack that is there. tried holds packs that were looked for.
+func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID]error) (index.Location, error) {
+	for _, l := range r.set.Locations(id) {
+		err, ok := tried[l.Pack]
+		if !ok {
+			_, _, err = r.store.Stat(ctx, pack.Name(l.Class, l.Pack))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return l, err
+			}
+			tried[l.Pack] = err
+		}
+		if err == nil {
+			return l, nil
+		}
+	}
+	return index.Location{}, fmt.Errorf("%w: chunk %s", ErrOvertaken, id)
+}
+
+// maxIndexRows bounds the rows of an index file that is written here.
+const maxIndexRows = 200_000
+
+// saveIndex stores index files of packs, which supersede others, and adds the packs to the index.
+func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack, supersedes []pack.ID) (names []pack.ID, err error) {
+	for len(packs) > 0 {
+		n, rows := 0, 0
+		for n < len(packs) && n < index.MaxPacks && (n == 0 || rows+packs[n].Chunks() <= maxIndexRows) {
+			rows += packs[n].Chunks()
+			n++
+		}
+		name, err := r.records.Save(ctx, sealed.Index, index.Encode(index.File{Supersedes: supersedes, Packs: packs[:n]}))
+		if err != nil {
+			return names, fmt.Errorf("store index: %w", err)
+		}
+		names = append(names, name)
+		for _, p := range packs[:n] {
+			r.set.Add(p)
+		}
+		packs = packs[n:]
+	}
+	return names, nil
+}

@@ -1,0 +1,186 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/snapkeep/snap/internal/retention"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/snapshot"
+)
+
+// ForgetPlan decides by a policy which of the snapshots that the filter selects stay, source by source. It
+// changes nothing: see Remove and Forget. A record that cannot be read is an error, for it may be one that counts.
+func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanOptions) (*ForgetPlan, error) {
+	selected, err := r.Snapshots(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("plan what to forget: %w", err)
+	}
+	records := make(map[retention.ID]*Snapshot, len(selected))
+	var in []retention.Snapshot
+	for _, s := range selected {
+		records[retention.ID(s.ID)] = s
+		in = append(in, retention.Snapshot{ID: retention.ID(s.ID), Source: s.Source.String(), Time: s.Time, Sequence: s.Sequence,
+			Tags: s.Tags, Pinned: s.Pinned, Suspicious: s.HasMark(snapshot.MarkSuspicious), Partial: s.HasMark(snapshot.MarkPartial)})
+	}
+	decisions, err := retention.Apply(p, r.now(), in, retention.Options{ReleaseSuspicious: o.ReleaseSuspicious, Estimate: o.Estimate})
+	if err != nil {
+		return nil, err
+	}
+	plan := &ForgetPlan{Policy: p, Unmatched: retention.UnmatchedTags(p, in)}
+	for _, d := range decisions {
+		s := records[d.Snapshot.ID]
+		if n := len(plan.Sources); n == 0 || plan.Sources[n-1].ID != d.Snapshot.Source {
+			plan.Sources = append(plan.Sources, ForgetSource{ID: d.Snapshot.Source, Name: string(s.SourceName)})
+		}
+		last := &plan.Sources[len(plan.Sources)-1]
+		last.Decisions = append(last.Decisions, ForgetDecision{d, s})
+	}
+	return plan, nil
+}
+
+// Remove returns the ids of the snapshots that the plan does not keep.
+func (p *ForgetPlan) Remove() []SnapshotID {
+	var out []SnapshotID
+	for _, s := range p.Sources {
+		for _, d := range s.Decisions {
+			if !d.Keep {
+				out = append(out, d.Record.ID)
+			}
+		}
+	}
+	return out
+}
+
+// Forget moves snapshots to the trash, where Undelete finds them until a prune empties it. Those that are not there any more
+// are left out of the result. The error wraps ErrLastOfSource, and nothing was forgotten, if a source would lose its last snapshot.
+func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*ForgetResult, error) {
+	result := &ForgetResult{}
+	if len(ids) == 0 {
+		return result, nil
+	}
+	all, err := r.allSnapshots(ctx)
+	if err != nil {
+		// What cannot be read can be forgotten nevertheless, and is no snapshot that is left.
+		r.log.Warn("some snapshots cannot be read", "error", err)
+	}
+	leaving := make(map[SnapshotID]bool, len(ids))
+	for _, id := range ids {
+		leaving[id] = true
+	}
+	if err := checkLast(all, leaving); err != nil && !o.AllowAll {
+		return nil, err
+	}
+	if !o.Now {
+		if err := r.secureMoves(ctx, all, leaving); err != nil {
+			return nil, fmt.Errorf("forget: %w", err)
+		}
+	}
+	result.Forgotten, err = r.forgetAll(ctx, ids, o.Now)
+	if len(result.Forgotten) > 0 {
+		entry := LogEntry{What: "forget", Why: o.Why, Final: o.Now}
+		for _, id := range result.Forgotten {
+			entry.Snapshots = append(entry.Snapshots, id.String())
+		}
+		err = errors.Join(err, r.note(context.WithoutCancel(ctx), entry))
+	}
+	return result, err
+}
+
+// forgetAll moves snapshots to the trash, or removes them, and returns those that were there.
+func (r *Repo) forgetAll(ctx context.Context, ids []SnapshotID, now bool) (gone []SnapshotID, err error) {
+	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return gone, context.Cause(ctx)
+		}
+		was, err := r.forget(ctx, id, now)
+		if was {
+			gone = append(gone, id)
+		}
+		if err != nil {
+			return gone, fmt.Errorf("forget snapshot %s: %w", short(id), err)
+		}
+	}
+	return gone, nil
+}
+
+// checkLast returns ErrLastOfSource if a source would lose its last snapshot.
+func checkLast(all []*Snapshot, leaving map[SnapshotID]bool) error {
+	left := map[snapshot.SourceID]int{}
+	for _, s := range all {
+		if !leaving[s.ID] {
+			left[s.Source]++
+		}
+	}
+	for _, s := range all {
+		if leaving[s.ID] && left[s.Source] == 0 {
+			return fmt.Errorf("forget snapshot %s: %w: %q", short(s.ID), ErrLastOfSource, string(s.SourceName))
+		}
+	}
+	return nil
+}
+
+// forget moves one snapshot to the trash and reports whether it was there.
+func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error) {
+	name, trash := sealed.Snapshot.Prefix+id.String(), sealed.Trash.Prefix+id.String()
+	if !now {
+		file, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Snapshot.Limit)+1024)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
+		if errors.Is(err, fs.ErrExist) {
+			// It was forgotten before and brought back. Its grace begins anew.
+			if err = r.store.Remove(ctx, trash); err == nil || errors.Is(err, fs.ErrNotExist) {
+				err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
+			}
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+	}
+	err := r.drop(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// secureMoves makes sure that prunes to come, which may not see a snapshot while it is moved, take nothing away that it
+// needs. Only prunes that began before they knew of the snapshot can.
+func (r *Repo) secureMoves(ctx context.Context, all []*Snapshot, leaving map[SnapshotID]bool) error {
+	r.indexMu.Lock()
+	err := r.syncPruneRecords(ctx)
+	r.indexMu.Unlock()
+	if err != nil {
+		return err
+	}
+	records := r.pruneRecords()
+	for _, s := range all {
+		if !leaving[s.ID] {
+			continue
+		}
+		for _, p := range records {
+			if p.regards(s.ID) || slices.Contains(s.Prune, p.id.String()) {
+				continue
+			}
+			w, err := r.beginWriting(ctx)
+			if err != nil {
+				return err
+			}
+			w.mustVerify = true
+			if err := w.secure(ctx, s); err != nil && !errors.Is(err, ErrOvertaken) {
+				return err
+			}
+			break // a snapshot that misses something anyway is moved as it is
+		}
+	}
+	return nil
+}

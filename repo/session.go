@@ -1,0 +1,227 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"sync"
+	"time"
+
+	"github.com/snapkeep/snap/internal/sealed"
+)
+
+const (
+	sessionVersion = 1
+	sessionRenewal = 10 * time.Minute // between two files of a run
+	sessionLife    = time.Hour        // after its last file a run is dead
+	leaveTimeout   = 10 * time.Second // for removing the last file
+)
+
+// sessionRecord says who writes (docs/format.md section 11.4).
+type sessionRecord struct {
+	Version int       `json:"version"`
+	What    string    `json:"what"`
+	Host    string    `json:"host,omitempty"`
+	User    string    `json:"user,omitempty"`
+	PID     int       `json:"pid,omitempty"`
+	Place   string    `json:"place,omitempty"` // of the machine's run, where process ids mean something
+	Time    time.Time `json:"time"`
+}
+
+// String tells people who it is.
+func (s *sessionRecord) String() string {
+	return fmt.Sprintf("%s by %s@%s, process %d, since %s", s.What, s.User, s.Host, s.PID, s.Time.Local().Format(time.DateTime))
+}
+
+// session is this run's own entry among those who write. It is renewed until leave.
+type session struct {
+	r    *Repo
+	run  string
+	body sessionRecord
+	stop chan struct{}
+	done sync.WaitGroup
+
+	ready chan struct{} // closed when the first file was made, or could not be
+	err   error         // why it could not
+	at    time.Time     // when it was stored, by the clock of the storage
+	local time.Time     // the same moment by this machine's, with its monotonic part
+}
+
+// enter notes that this run writes. It does not wait: sessions make nothing safe, they make a prune without
+// grace wait for others. The caller calls leave.
+func (r *Repo) enter(ctx context.Context, what string) *session {
+	s := &session{r: r, stop: make(chan struct{}), ready: make(chan struct{})}
+	var random [16]byte
+	_, s.err = rand.Read(random[:])
+	s.run = hex.EncodeToString(random[:])
+	s.body = sessionRecord{Version: sessionVersion, What: what, PID: os.Getpid(), Place: processPlace(), Time: r.now().UTC()}
+	s.body.Host, _ = os.Hostname()
+	if u, err := user.Current(); err == nil {
+		s.body.User = u.Username
+	}
+	s.done.Go(func() { s.renew(context.WithoutCancel(ctx)) })
+	return s
+}
+
+// renew makes the files of the session until it ends, and removes the last.
+func (s *session) renew(ctx context.Context) {
+	timer := time.NewTicker(sessionRenewal)
+	defer timer.Stop()
+	if s.err == nil {
+		s.err = s.create(ctx, 0)
+	}
+	if s.err == nil {
+		_, s.at, s.err = s.r.store.Stat(ctx, s.name(0))
+		s.local = time.Now()
+	}
+	if s.err != nil {
+		s.r.log.Warn("this run cannot be noted as a session", "error", s.err)
+	}
+	close(s.ready)
+	last := 0
+	for s.err == nil {
+		select {
+		case <-timer.C:
+			if s.create(ctx, last+1) == nil {
+				s.remove(ctx, last)
+				last++
+			}
+		case <-s.stop:
+			s.remove(ctx, last)
+			return
+		}
+	}
+}
+
+func (s *session) name(number int) string {
+	return fmt.Sprintf("%s%s-%06d", sessionPrefix, s.run, number)
+}
+
+func (s *session) create(ctx context.Context, number int) error {
+	body, err := json.Marshal(&s.body)
+	if err != nil {
+		return err
+	}
+	_, file, err := s.r.records.Seal(sealed.Session, body)
+	if err != nil {
+		return err
+	}
+	return s.r.store.Create(ctx, s.name(number), bytes.NewReader(file), int64(len(file)))
+}
+
+func (s *session) remove(ctx context.Context, number int) {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	if err := s.r.drop(ctx, s.name(number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.r.log.Warn("the session cannot be ended", "error", err)
+	}
+}
+
+// leave ends the session and waits until its file is gone.
+func (s *session) leave() {
+	close(s.stop)
+	s.done.Wait()
+}
+
+// storageNow returns the time by the clock of the storage.
+func (s *session) storageNow(ctx context.Context) (time.Time, error) {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return time.Time{}, context.Cause(ctx)
+	}
+	if s.err != nil {
+		return time.Time{}, s.err
+	}
+	return s.at.Add(time.Since(s.local)), nil
+}
+
+// others returns the runs of others that are alive. Dead ones are removed unless keep is set.
+func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sessionRecord, error) {
+	type last struct {
+		name string
+		time time.Time
+	}
+	newest := map[string]last{}
+	all := map[string][]string{}
+	err := s.r.store.List(ctx, sessionPrefix, func(name string, _ int64, modTime time.Time) error {
+		run, _, ok := parseSessionName(name[len(sessionPrefix):])
+		if ok && run != s.run {
+			all[run] = append(all[run], name)
+			if l := newest[run]; l.name == "" || modTime.After(l.time) {
+				newest[run] = last{name, modTime}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
+	}
+	var alive []*sessionRecord
+	for run, l := range newest {
+		record := s.r.loadSession(ctx, l.name)
+		if record == nil {
+			continue
+		}
+		if now.Sub(l.time) < sessionLife && !record.gone() {
+			alive = append(alive, record)
+			continue
+		}
+		for _, name := range all[run] {
+			if !keep {
+				_ = s.r.drop(ctx, name) // somebody else may do so as well
+			}
+		}
+	}
+	return alive, ctx.Err()
+}
+
+// gone reports whether the process is known to have ended.
+func (s *sessionRecord) gone() bool {
+	place := processPlace()
+	return place != "" && place == s.Place && !processAlive(s.PID)
+}
+
+// loadSession returns the session in a file; nil if it has ended. Of one that cannot be read nothing is known but that
+// it is there.
+func (r *Repo) loadSession(ctx context.Context, name string) *sessionRecord {
+	unknown := &sessionRecord{What: "something", Host: "unknown", User: "somebody"}
+	file, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Session.Limit)+1024)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return unknown
+	}
+	body, err := r.records.OpenAny(sealed.Session, file)
+	if err != nil {
+		return unknown
+	}
+	s := &sessionRecord{}
+	if decodeRecord("session", body, s, func() int { return s.Version }, sessionVersion) != nil {
+		return unknown
+	}
+	return s
+}
+
+// dropper is a Store that can remove a file without waiting until that is durable.
+type dropper interface {
+	Drop(ctx context.Context, name string) error
+}
+
+// drop removes a file that may as well come back after a crash.
+func (r *Repo) drop(ctx context.Context, name string) error { return dropFrom(ctx, r.store, name) }
+
+func dropFrom(ctx context.Context, store Store, name string) error {
+	if d, ok := store.(dropper); ok {
+		return d.Drop(ctx, name)
+	}
+	return store.Remove(ctx, name)
+}
