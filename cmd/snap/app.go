@@ -28,18 +28,20 @@ type system struct {
 // app is one call of the program.
 type app struct {
 	system
-	global globals
-	safe   string // what is safe if the running command fails
-	close  []func() error
+	global  globals
+	command string // that runs
+	safe    string // what is safe if it fails
+	close   []func() error
 
-	mu    sync.Mutex // guards what follows, which is used from several goroutines
-	out   *bufio.Writer
-	meter *progress.Meter
+	mu     sync.Mutex // guards what follows, which is used from several goroutines
+	out    *bufio.Writer
+	meter  *progress.Meter
+	warned map[string]bool // messages that were printed already
 }
 
 // run runs the program and returns its exit code.
 func run(ctx context.Context, s system) int {
-	a := &app{system: s, out: bufio.NewWriterSize(s.stdout, 64<<10)}
+	a := &app{system: s, command: "snap", out: bufio.NewWriterSize(s.stdout, 64<<10)}
 	root := a.root()
 	root.SetArgs(s.args)
 	root.SetIn(s.stdin)
@@ -107,7 +109,7 @@ func (a *app) commands() []*cobra.Command {
 		a.initCommand(), a.backupCommand(), a.tagCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
-		a.statsCommand(), a.keyCommand(),
+		a.checkCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.statsCommand(), a.keyCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
 	}
 }
@@ -126,7 +128,7 @@ func (a *app) noSuchCommand(c *cobra.Command, args []string) error {
 
 // prepare checks the global flags and starts profiles before a command runs.
 func (a *app) prepare(c *cobra.Command) error {
-	a.safe = c.Annotations[safeNote]
+	a.command, a.safe = c.CommandPath(), c.Annotations[safeNote]
 	if a.global.quiet && a.global.verbose > 0 {
 		return usageError("--quiet and --verbose exclude each other")
 	}

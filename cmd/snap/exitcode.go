@@ -140,6 +140,13 @@ var rules = []rule{
 	{anyOf(syscall.ENOSPC, syscall.EDQUOT), exitNoSpace, "free space there, then run the same command again"},
 	{target(syscall.EROFS), exitReadOnly, "mount the file system writable, or choose another place"},
 	{target(fs.ErrPermission), exitReadOnly, "check owner and permissions, or run as another user"},
+	{anyOf(fs.ErrNotExist, syscall.ENOTDIR), exitFatal, "check the path; is the disk mounted?"},
+}
+
+// fallbackHints are for errors that come without one.
+var fallbackHints = map[int]string{
+	exitNoRepository: "check --repo, SNAP_REPOSITORY and the like",
+	exitWrongKey:     "check --password-file, --identity-file, SNAP_PASSWORD_FILE and the like",
 }
 
 // classify returns the exit code and the hint of an error.
@@ -148,13 +155,13 @@ func classify(err error) (code int, hint string) {
 	if errors.As(err, &f) && f.hint != "" {
 		return f.code, f.hint
 	}
+	if f != nil {
+		return f.code, ""
+	}
 	for _, r := range rules {
-		if f == nil && r.is(err) {
+		if r.is(err) {
 			return r.code, r.hint
 		}
-	}
-	if f != nil {
-		return f.code, f.hint
 	}
 	return exitFatal, ""
 }
@@ -165,6 +172,12 @@ func (a *app) report(err error) int {
 	message := err.Error()
 	if a.safe != "" && code != exitUsage && code != exitPartial {
 		message += "; " + a.safe
+	}
+	switch {
+	case hint == "" && code == exitUsage:
+		hint = "run: " + a.command + " --help"
+	case hint == "":
+		hint = fallbackHints[code]
 	}
 	if note := a.foreignEnvironment(code); note != "" {
 		hint = note

@@ -99,7 +99,7 @@ func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.C
 		store, err = repo.OpenStore(ctx, at.location)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, storeError(at, err)
 	}
 	limited, err := a.limit(store)
 	if err != nil {

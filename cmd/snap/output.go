@@ -35,8 +35,14 @@ func (a *app) notef(format string, args ...any) {
 	}
 }
 
-// warn prints what is wrong but ends nothing.
+// maxWarned bounds the messages that are remembered so that they are not printed again.
+const maxWarned = 1000
+
+// warn prints what is wrong but ends nothing, each message once.
 func (a *app) warn(message string) {
+	if a.saidBefore(message) {
+		return
+	}
 	if a.global.json {
 		a.jsonTo(a.stderr, struct {
 			MessageType string `json:"message_type"`
@@ -46,6 +52,19 @@ func (a *app) warn(message string) {
 	}
 	label := term.Colour("warning:", term.Yellow, a.colours(a.stderr))
 	a.lockedWrite(a.stderr, []byte(label+" "+term.Line(message)+"\n"))
+}
+
+func (a *app) saidBefore(message string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.warned[message] {
+		return true
+	}
+	if a.warned == nil || len(a.warned) >= maxWarned {
+		a.warned = map[string]bool{}
+	}
+	a.warned[message] = true
+	return false
 }
 
 // line prints one line of text.

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/snapkeep/snap/internal/ratelimit"
 	"github.com/snapkeep/snap/repo"
@@ -142,13 +144,26 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
 	store, err := repo.OpenStore(ctx, at.location)
 	if err != nil {
-		return nil, notHere(at, err)
+		return nil, notHere(at, storeError(at, err))
 	}
 	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
 		store.Close()
 		return nil, notHere(at, repo.ErrNoRepository)
 	}
 	return a.limit(store)
+}
+
+// storeError tells a place that cannot be understood from one that cannot be opened.
+func storeError(at place, err error) error {
+	if info, statErr := os.Stat(at.location); statErr == nil && !info.IsDir() {
+		return fmt.Errorf("%w: %w", repo.ErrNoRepository, err)
+	}
+	var reason *fs.PathError
+	var number syscall.Errno
+	if errors.As(err, &reason) || errors.As(err, &number) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return usageError("%v", err)
 }
 
 // notHere explains that there is no repository at a place.

@@ -18,8 +18,11 @@ type selection struct {
 	hosts, tags, paths, sources []string
 }
 
-func (s *selection) register(f *pflag.FlagSet) {
-	f.StringArrayVarP(&s.hosts, "host", "H", nil, "only snapshots of this `host` (repeatable)")
+func (s *selection) register(f *pflag.FlagSet) { s.registerShort(f, "H") }
+
+// registerShort gives --host another letter, or none.
+func (s *selection) registerShort(f *pflag.FlagSet, host string) {
+	f.StringArrayVarP(&s.hosts, "host", host, nil, "only snapshots of this `host` (repeatable)")
 	f.StringArrayVar(&s.tags, "tag", nil, "only snapshots with these `tag[,tag...]` (repeatable)")
 	f.StringArrayVar(&s.paths, "path", nil, "only snapshots of this `path` (repeatable)")
 	f.StringArrayVar(&s.sources, "source", nil, "only snapshots of this `source`, a name or id (repeatable)")

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/snapkeep/snap/internal/retention"
+	"github.com/snapkeep/snap/internal/term"
+	"github.com/snapkeep/snap/repo"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+type forgetFlags struct {
+	sel                                               selection
+	policy                                            policyFlags
+	prune, dryRun, now, yes, removeAll, suspiciousToo bool
+	pruneFlags                                        pruneFlags
+}
+
+// policyFlags are the rules that say what stays.
+type policyFlags struct {
+	counts  [7]string
+	spans   [6]string
+	tags    []string
+	overlap bool
+	zone    string
+}
+
+var (
+	countFlags = [7]struct{ name, short, what string }{
+		{"last", "l", "keep the last `n` snapshots"}, {"hourly", "", "keep the last of each of `n` hours"}, {"daily", "d", "keep the last of each of `n` days"},
+		{"weekly", "w", "keep the last of each of `n` weeks"}, {"monthly", "m", "keep the last of each of `n` months"},
+		{"quarterly", "", "keep the last of each of `n` quarters"}, {"yearly", "y", "keep the last of each of `n` years"}}
+	spanFlags = [6]string{"", "-hourly", "-daily", "-weekly", "-monthly", "-yearly"}
+)
+
+func (p *policyFlags) register(f *pflag.FlagSet) {
+	for i, c := range countFlags {
+		f.StringVarP(&p.counts[i], "keep-"+c.name, c.short, "", c.what)
+	}
+	for i, name := range spanFlags {
+		what := "keep all within a `time` before the newest, such as 1y6m2w3d12h"
+		if name != "" {
+			what = "keep the" + strings.ReplaceAll(name, "-", " ") + " ones within a `time` before the newest"
+		}
+		f.StringVar(&p.spans[i], "keep-within"+name, "", what)
+	}
+	f.StringArrayVar(&p.tags, "keep-tag", nil, "keep all with these `tag[,tag...]` (repeatable)")
+	f.BoolVar(&p.overlap, "keep-overlap", false, "count each rule from the newest snapshot, not from where the finer rule ends")
+	f.StringVar(&p.zone, "zone", "", "time `zone` in which days begin, such as Europe/Berlin (default UTC)")
+}
+
+// policy returns the rules, and false if none was given.
+func (p *policyFlags) policy() (out repo.Policy, given bool, err error) {
+	counts := []*int{&out.KeepLast, &out.KeepHourly, &out.KeepDaily, &out.KeepWeekly, &out.KeepMonthly, &out.KeepQuarterly, &out.KeepYearly}
+	for i, value := range p.counts {
+		if value == "" {
+			continue
+		}
+		given = true
+		if *counts[i], err = retention.ParseCount(value); err != nil {
+			return out, true, usageError("--keep-%s: %v", countFlags[i].name, err)
+		}
+	}
+	spans := []*retention.Duration{&out.KeepWithin, &out.KeepWithinHourly, &out.KeepWithinDaily, &out.KeepWithinWeekly, &out.KeepWithinMonthly, &out.KeepWithinYearly}
+	for i, value := range p.spans {
+		if value == "" {
+			continue
+		}
+		given = true
+		if *spans[i], err = retention.ParseDuration(value); err != nil {
+			return out, true, usageError("--keep-within%s: %v", spanFlags[i], err)
+		}
+	}
+	given = given || p.tags != nil
+	out.KeepTags, out.Overlap, out.Zone = p.tags, p.overlap, p.zone
+	if given {
+		if err := out.Validate(); err != nil {
+			return out, true, usageError("%v", err)
+		}
+	}
+	return out, given, nil
+}
+
+func (a *app) forgetCommand() *cobra.Command {
+	var f forgetFlags
+	c := &cobra.Command{
+		Use:     "forget [SNAPSHOT...] [--keep-daily N ...]",
+		GroupID: "keep",
+		Short:   "Remove snapshots by a rule, or single ones",
+		Long: `Remove snapshots by a rule, or those that are named.
+
+Rules hold for each source on its own: what was backed up from one host and its
+paths, or under one --source name. A coarser rule begins where the finer one ends, so
+that 7 daily, 4 weekly and 12 monthly reach back more than a year.
+
+Forgotten snapshots can be brought back with undelete for 7 days. Space is
+given back by prune. --now skips the waiting times: only for an owner who is alone.`,
+		Example: `  snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
+  snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
+  snap forget --keep-within 30d --keep-tag important --host web1
+  snap forget 2f9a61c0`,
+		Args:        between(0, -1, "snapshots"),
+		Annotations: safe("what was forgotten so far can be brought back with snap undelete"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.forget(c.Context(), r, args, &f) })
+		},
+	}
+	f.policy.register(c.Flags())
+	c.Flags().BoolVar(&f.prune, "prune", false, "give back space afterwards")
+	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "tell what would be forgotten")
+	c.Flags().BoolVar(&f.now, "now", false, "remove at once, without a way back; with --prune, free space at once")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&f.removeAll, "unsafe-allow-remove-all", false, "let sources lose their last snapshot")
+	c.Flags().BoolVar(&f.suspiciousToo, "release-suspicious", false, "forget although the newest snapshot of a source is suspicious")
+	f.sel.registerShort(c.Flags(), "")
+	f.pruneFlags.register(c.Flags())
+	return c
+}
+
+func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forgetFlags) error {
+	policy, given, err := f.policy.policy()
+	if err != nil {
+		return err
+	}
+	switch {
+	case given && len(words) > 0:
+		return usageError("give either snapshots or rules")
+	case !given && len(words) == 0:
+		return usageError("no rule says what to keep").withHint("for instance: snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run")
+	case given:
+		err = a.forgetByPolicy(ctx, r, policy, f)
+	default:
+		err = a.forgetNamed(ctx, r, words, f)
+	}
+	if err != nil || !f.prune {
+		return err
+	}
+	o, err := f.pruneFlags.options()
+	if err != nil {
+		return err
+	}
+	o.Now, o.DryRun = f.now, f.dryRun
+	return a.prune(ctx, r, o)
+}
+
+func (a *app) forgetNamed(ctx context.Context, r *repo.Repo, words []string, f *forgetFlags) error {
+	all, err := a.some(ctx, r, words, f.sel.filter())
+	if err != nil {
+		return err
+	}
+	var ids []repo.SnapshotID
+	for _, s := range all {
+		ids = append(ids, s.ID)
+	}
+	if f.dryRun {
+		a.notef("would forget %s", term.Count(int64(len(ids)), "snapshot"))
+		return nil
+	}
+	return a.forgetAll(ctx, r, ids, f)
+}
+
+func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, policy repo.Policy, f *forgetFlags) error {
+	plan, err := r.ForgetPlan(ctx, policy, f.sel.filter(), repo.ForgetPlanOptions{ReleaseSuspicious: f.suspiciousToo})
+	if err != nil {
+		return err
+	}
+	for _, tag := range plan.Unmatched {
+		a.warn("--keep-tag " + tag + ": no snapshot has it")
+	}
+	if a.global.json {
+		err = a.jsonLine(planJSON(plan))
+	} else if !a.global.quiet {
+		err = a.printPlan(plan)
+	}
+	ids := plan.Remove()
+	if err != nil || f.dryRun || len(ids) == 0 {
+		return err
+	}
+	if !f.yes && terminal(a.stdin) && terminal(a.stderr) {
+		if ok, err := a.confirm(fmt.Sprintf("forget %s?", term.Count(int64(len(ids)), "snapshot"))); !ok || err != nil {
+			return err
+		}
+	}
+	return a.forgetAll(ctx, r, ids, f)
+}
+
+// confirm asks a person.
+func (a *app) confirm(question string) (bool, error) {
+	a.out.Flush()
+	io.WriteString(a.stderr, question+" [y/N] ")
+	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))), nil
+}
+
+func (a *app) forgetAll(ctx context.Context, r *repo.Repo, ids []repo.SnapshotID, f *forgetFlags) error {
+	result, err := r.Forget(ctx, ids, repo.ForgetOptions{Now: f.now, AllowAll: f.removeAll})
+	if err != nil {
+		if result != nil && len(result.Forgotten) > 0 {
+			return fmt.Errorf("%w: %d of %s were forgotten: %w", errPartial, len(result.Forgotten), term.Count(int64(len(ids)), "snapshot"), err)
+		}
+		return err
+	}
+	if a.global.json {
+		return nil
+	}
+	a.printf("forgot %s", term.Count(int64(len(result.Forgotten)), "snapshot"))
+	if !f.now && len(result.Forgotten) > 0 {
+		a.notef("they can be brought back for %d days: snap undelete", int(repo.DefaultGraceTrash/(24*time.Hour)))
+	}
+	return nil
+}
+
+// printPlan prints what stays and what goes, and why.
+func (a *app) printPlan(plan *repo.ForgetPlan) error {
+	for i, source := range plan.Sources {
+		if i > 0 {
+			a.printf("")
+		}
+		a.printf("%s", term.Name(source.Name))
+		table := term.NewTable("", "ID", "Time", "Why")
+		for _, d := range source.Decisions {
+			verdict, why := "go", "no rule keeps it"
+			if d.Keep {
+				verdict, why = "keep", reasonsText(d)
+			}
+			table.Row(verdict, shortID(d.Record), d.Record.Time.Local().Format(time.DateTime), why)
+		}
+		if err := table.Write(a.out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reasonsText(d repo.ForgetDecision) string {
+	words := make([]string, len(d.Reasons))
+	for i, r := range d.Reasons {
+		words[i] = r.String()
+	}
+	return strings.Join(words, "; ")
+}
+
+type forgetGroup struct {
+	Source   string         `json:"source"`
+	SourceID string         `json:"source_id"`
+	Tags     []string       `json:"tags"`
+	Host     string         `json:"host"`
+	Paths    []string       `json:"paths"`
+	Keep     []snapshotJSON `json:"keep"`
+	Remove   []snapshotJSON `json:"remove"`
+	Reasons  []forgetReason `json:"reasons"`
+}
+
+type forgetReason struct {
+	Snapshot snapshotJSON `json:"snapshot"`
+	Matches  []string     `json:"matches"`
+}
+
+func planJSON(plan *repo.ForgetPlan) []forgetGroup {
+	groups := make([]forgetGroup, 0, len(plan.Sources))
+	for _, source := range plan.Sources {
+		g := forgetGroup{Source: source.Name, SourceID: source.ID, Keep: []snapshotJSON{}, Remove: []snapshotJSON{}, Reasons: []forgetReason{}}
+		for i, d := range source.Decisions {
+			s := newSnapshotJSON(d.Record)
+			if i == 0 {
+				g.Host, g.Paths = s.Hostname, s.Paths
+			}
+			if !d.Keep {
+				g.Remove = append(g.Remove, s)
+				continue
+			}
+			g.Keep = append(g.Keep, s)
+			reason := forgetReason{Snapshot: s}
+			for _, r := range d.Reasons {
+				reason.Matches = append(reason.Matches, r.String())
+			}
+			g.Reasons = append(g.Reasons, reason)
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
