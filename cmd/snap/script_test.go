@@ -45,7 +45,6 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit":    exitCommand,
 			"capture": captureCommand,
-			"naughty": naughtyCommand,
 		},
 	})
 }
@@ -75,18 +74,6 @@ func captureCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no match for %q", args[1])
 	}
 	ts.Setenv(args[0], match[1])
-}
-
-// naughtyCommand is `naughty FOLDER`: it makes files with names of all kinds there.
-func naughtyCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: naughty folder")
-	}
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o755))
-	for _, name := range naughtyNames() {
-		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644))
-	}
 }
 
 // call runs the command line in this process.
