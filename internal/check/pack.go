@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/compress"
@@ -32,6 +33,8 @@ type Keys struct {
 	Metadata   *seal.Key
 	// Content returns the key of that id for file data. nil means that file data stays sealed.
 	Content func(ctx context.Context, id seal.KeyID) (*seal.Key, error)
+	// HasContent reports whether there is a content key of that id. It is asked if Content is nil.
+	HasContent func(id seal.KeyID) bool
 }
 
 // readSize is how much of a pack is read at once, at least; a segment is read as a whole.
@@ -159,12 +162,15 @@ func (r *PackReader) rest(file *storeFile, off, size int64) error {
 func (r *PackReader) open(ctx context.Context, s *pack.Segment, box []byte) error {
 	key := r.keys.Metadata
 	if s.Kind == pack.KindData {
-		if r.keys.Content == nil {
-			return nil
-		}
 		id, err := seal.BoxKey(box)
 		if err != nil {
 			return fmt.Errorf("%w: %w", pack.ErrCorrupt, err)
+		}
+		if r.keys.Content == nil {
+			if !r.keys.HasContent(id) {
+				return fmt.Errorf("content key %s: %w", id, fs.ErrNotExist)
+			}
+			return nil
 		}
 		if key, err = r.keys.Content(ctx, id); err != nil {
 			return err

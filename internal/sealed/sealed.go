@@ -43,6 +43,7 @@ var (
 	Label    = Kind{seal.KindLabel, "labels/", 4 << 20}
 	Prune    = Kind{seal.KindPrune, "prune/", 64 << 20}
 	Log      = Kind{seal.KindLog, "log/", 4 << 20}
+	Settings = Kind{seal.KindSettings, "settings/", 4 << 20}
 	Session  = Kind{seal.KindSession, "sessions/", 64 << 10}
 )
 
