@@ -94,6 +94,7 @@ configuration folder, and says where both are.`,
 		root.AddCommand(c)
 	}
 	root.SetHelpCommand(a.helpCommand(root))
+	plainUsage(root)
 	return root
 }
 
@@ -110,7 +111,7 @@ func (a *app) commands() []*cobra.Command {
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
 		a.checkCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.statsCommand(), a.keyCommand(),
-		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(),
+		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(), a.environmentCommand(),
 	}
 }
 

@@ -151,7 +151,8 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 		o.Item = a.backupItem
 	}
 	o.Problem = a.backupProblem
-	stop := a.watch(func() progress.State { return backupState(p) }, func(s progress.State) any { return newStatus(s) })
+	total := estimate{repo: r, source: o.SourceName}
+	stop := a.watch(func() progress.State { return total.add(ctx, backupState(p)) }, func(s progress.State) any { return newStatus(s) })
 	result, err := r.Backup(ctx, o)
 	stop()
 	if err != nil {
@@ -169,9 +170,37 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 }
 
 func backupState(p *repo.Progress) progress.State {
-	s := progress.State{Done: p.Bytes.Load(), Files: p.Files.Load(), Problems: p.Problems.Load()}
+	s := progress.State{Done: p.Bytes.Load(), Files: max(0, p.Files.Load()-p.Dirs.Load()), Problems: p.Problems.Load()}
 	if current := p.Current.Load(); current != nil {
-		s.Current = *current
+		s.Current = "/" + *current
+	}
+	return s
+}
+
+// estimate knows from the last snapshot of a source about how much a backup will read. It looks only
+// when progress is shown for the first time: short runs do without.
+type estimate struct {
+	repo         *repo.Repo
+	source       string
+	known        bool
+	files, bytes int64
+}
+
+// add fills the totals in. It is called from one goroutine.
+func (e *estimate) add(ctx context.Context, s progress.State) progress.State {
+	if !e.known {
+		e.known = true
+		before, _ := e.repo.Snapshots(ctx, repo.Filter{Sources: []string{e.source}}) // at worst there is no estimate
+		if len(before) > 0 && before[len(before)-1].Summary != nil {
+			last := before[len(before)-1].Summary
+			e.files, e.bytes = last.Files, last.Bytes
+		}
+	}
+	if e.bytes >= s.Done {
+		s.Total, s.TotalIsOnlyAnEstimate = e.bytes, true
+		if e.files >= s.Files {
+			s.TotalFiles = e.files
+		}
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,4 +61,43 @@ func parent(c *cobra.Command, children ...*cobra.Command) *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(children...)
 	return c
+}
+
+// plainUsage keeps "[flags]" out of the usage lines.
+func plainUsage(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	for _, sub := range c.Commands() {
+		plainUsage(sub)
+	}
+}
+
+// variables is the table of help and manual.
+var variables = []struct{ name, meaning string }{
+	{"SNAP_REPOSITORY", "place of the repository, as --repo"},
+	{"SNAP_REPOSITORY_FILE", "file with the place, as --repository-file"},
+	{"SNAP_PASSWORD_FD", "file descriptor to read the passphrase from"},
+	{"SNAP_PASSWORD_COMMAND", "command that prints the passphrase"},
+	{"SNAP_PASSWORD_FILE", "file with the passphrase"},
+	{"SNAP_IDENTITY_FILE", "file of age identities, or an SSH private key"},
+	{"SNAP_PASSWORD", "the passphrase; other processes may see it"},
+	{"SNAP_CACHE_DIR", "folder for copies of the index"},
+	{"SNAP_COMPRESSION", "as --compression"},
+	{"SNAP_PACK_SIZE", "as --pack-size"},
+	{"SNAP_READ_CONCURRENCY", "as backup --read-concurrency"},
+	{"SNAP_HOST", "host name in new snapshots"},
+	{"SNAP_PROGRESS_FPS", "how often a second progress is shown"},
+	{"NO_COLOR", "if set, nothing is coloured"},
+	{"XDG_DATA_HOME", "where the default repository is, in snap/repository (default ~/.local/share)"},
+	{"XDG_CONFIG_HOME", "where its key is, in snap/key (default ~/.config)"},
+	{"XDG_CACHE_HOME", "where caches are, in snap (default ~/.cache)"},
+}
+
+// environmentCommand is a help topic.
+func (a *app) environmentCommand() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("Flags win over variables. Of several that give a key the first one here is taken.\n\n")
+	for _, v := range variables {
+		fmt.Fprintf(&b, "  %-22s %s\n", v.name, v.meaning)
+	}
+	return &cobra.Command{Use: "environment", Short: "What the environment variables mean", Long: strings.TrimRight(b.String(), "\n")}
 }

@@ -13,9 +13,13 @@ func reference(root *cobra.Command) string {
 	b.WriteString("# Command line reference\n\nMade from the commands themselves: `go test ./cmd/snap -run Reference -update` writes it.\n\n")
 	fmt.Fprintf(&b, "%s\n\n## Flags of all commands\n\n```\n%s```\n", root.Long, root.PersistentFlags().FlagUsages())
 	for _, c := range root.Commands() {
-		if !c.Hidden && c.Name() != "help" && c.Name() != "exit-codes" {
+		if !c.Hidden && c.Runnable() {
 			describeCommand(&b, c, 2)
 		}
+	}
+	b.WriteString("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n")
+	for _, v := range variables {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", v.name, v.meaning)
 	}
 	b.WriteString("\n## Exit codes\n\n| code | meaning |\n| ---: | --- |\n")
 	for _, e := range exitCodes {

@@ -107,6 +107,9 @@ func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
 			return nil, usageError("--exclude-larger-than: %v", err)
 		}
 	}
+	if a.global.verbose > 1 {
+		a.tellExcluded(&o)
+	}
 	src, err := local.New(o)
 	if err != nil {
 		return nil, usageError("%v", err)
