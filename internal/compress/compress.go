@@ -144,7 +144,7 @@ func (d *Decompressor) Append(dst, src []byte, size int) ([]byte, error) {
 	if len(out)-start != size {
 		return dst[:start], fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(out)-start, size)
 	}
-	return out, nil
+	return dst[:len(out)], nil // out is the same bytes without the rest of the capacity
 }
 
 func newDecoder() *zstd.Decoder {
