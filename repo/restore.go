@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/filter"
 	"github.com/snapkeep/snap/internal/restore"
 	"github.com/snapkeep/snap/internal/snapshot"
@@ -75,6 +76,10 @@ type RestoreOptions struct {
 	Problem func(path string, err error)
 }
 
+// restoreCache is how many bytes of opened segments of pages a restore keeps: those of leaf and of
+// reference pages take turns.
+const restoreCache = 4 << 20
+
 // Restore writes the files of a snapshot to a folder.
 //
 // Nothing outside the folder is written, whatever the snapshot or the folder holds: links are not
@@ -95,7 +100,9 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 	if err != nil {
 		return nil, err
 	}
-	result, err := restore.Run(ctx, restore.Options{Load: r.load, Store: r.store, Index: r.set, Opener: r.loader, Root: root,
+	// The walk needs each page once: the cache for reading at random would only take memory.
+	loader := chunks.NewLoader(r.store, r.set, r.keys, restoreCache)
+	result, err := restore.Run(ctx, restore.Options{Load: loader.Load, Store: r.store, Index: r.set, Opener: loader, Root: root,
 		Target: o.Target, Path: cleanPath(o.Path), Include: o.Include, Exclude: o.Exclude,
 		Overwrite: o.Overwrite, Delete: o.Delete, DeleteBelow: savedPaths(s),
 		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs,

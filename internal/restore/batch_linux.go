@@ -155,10 +155,15 @@ func (r *run) collect(ctx context.Context, c *collector, limit int, f *file, par
 			}
 		}
 		at += p.Length
-		if len(c.pieces) >= limit || len(c.packs) >= maxPacks {
-			if err := r.flush(ctx, c); err != nil {
-				return err
-			}
+		if len(c.pieces) < limit && len(c.packs) < maxPacks {
+			continue
+		}
+		flush := r.flush
+		if c == &r.small {
+			flush = r.flushFull
+		}
+		if err := flush(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -188,6 +193,35 @@ func (r *run) find(c *collector, p *piece) error {
 
 // flush orders the pieces that were collected and hands them out as ranges.
 func (r *run) flush(ctx context.Context, c *collector) error {
+	return r.handOut(ctx, c, nil)
+}
+
+// flushFull makes room in a collector of small files that is full. A segment holds files that
+// were near each other in the walk of the backup, and so are here: those of the segments that the
+// last files need are held back, because the next files will need them too and each segment
+// is to be opened once.
+func (r *run) flushFull(ctx context.Context, c *collector) error {
+	recent := map[uint64]struct{}{}
+	for _, p := range c.pieces[len(c.pieces)-len(c.pieces)/4:] {
+		recent[p.segment()] = struct{}{}
+	}
+	var held, ready []piece
+	for _, p := range c.pieces {
+		if _, ok := recent[p.segment()]; ok && p.key != holeKey {
+			held = append(held, p)
+		} else {
+			ready = append(ready, p)
+		}
+	}
+	if len(ready) < len(c.pieces)/4 || len(c.packs) >= maxPacks {
+		return r.flush(ctx, c) // they are not near each other
+	}
+	c.pieces = ready
+	return r.handOut(ctx, c, held)
+}
+
+// handOut orders the pieces of a collector, hands them out as ranges, and leaves held in it.
+func (r *run) handOut(ctx context.Context, c *collector, held []piece) error {
 	slices.SortFunc(c.pieces, func(a, b piece) int { return cmp.Compare(a.key, b.key) })
 	for rest := c.pieces; len(rest) > 0; {
 		t := r.nextRange(c, rest)
@@ -196,7 +230,11 @@ func (r *run) flush(ctx context.Context, c *collector) error {
 			return err
 		}
 	}
-	*c = collector{} // the tasks hold the pieces
+	if len(held) == 0 {
+		*c = collector{} // the tasks have the pieces
+		return nil
+	}
+	c.pieces = held
 	return nil
 }
 

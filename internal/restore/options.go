@@ -150,10 +150,10 @@ type limits struct {
 
 // Defaults of limits. A small file that is held takes about 500 bytes, a piece 56.
 const (
-	maxSmallFiles = 32 << 10
+	maxSmallFiles = 16 << 10
 	maxLargeFiles = 128
 	maxPieces     = 64 << 10
-	maxReadBytes  = 4 << 20
+	maxReadBytes  = 2 << 20
 	maxGap        = 256 << 10 // bytes between two segments that are read rather than skipped
 )
 

@@ -56,7 +56,7 @@ func (w *worker) restore(ctx context.Context, t *task) {
 		return
 	}
 	if cap(w.box) < t.length || cap(w.box) > max(keptBox, t.length) {
-		w.box = make([]byte, t.length)
+		w.box = make([]byte, max(t.length, w.limits.readBytes))
 	}
 	box := w.box[:t.length]
 	whole := index.Location{Pack: t.pack, Class: pack.ClassData, Offset: uint32(t.offset)}
