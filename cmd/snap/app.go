@@ -110,7 +110,7 @@ func (a *app) commands() []*cobra.Command {
 		a.initCommand(), a.backupCommand(), a.tagCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
-		a.checkCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.statsCommand(), a.keyCommand(),
+		a.checkCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.statsCommand(), a.keyCommand(), a.catCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(), a.environmentCommand(),
 	}
 }
