@@ -19,6 +19,7 @@ const (
 	maxDirectorySize    = 64 << 20  // bytes of a directory's box
 	maxSegmentHeader    = 4*MaxSegmentChunks + 8
 	MaxSegmentBoxSize   = MaxChunkSize + maxSegmentHeader + 64
+	minSegmentRow       = 3 + 17 // bytes that a segment of one chunk takes in a directory
 	FooterSize          = 64
 	formatVersion       = 1
 	footerMagic         = "snappack"
@@ -70,7 +71,7 @@ func AppendDirectory(dst []byte, d Directory) []byte {
 // ReadDirectory reads what AppendDirectory wrote, with the offsets that follow from
 // the lengths. Errors stay in r.
 func ReadDirectory(r *wire.Reader) Directory {
-	count := r.Count(min(MaxSegments, r.Len())) // a segment takes more than a byte
+	count := r.Count(min(MaxSegments, r.Len()/minSegmentRow))
 	d := make(Directory, 0, count)
 	var offset, chunks uint64
 	for range count {
@@ -145,8 +146,10 @@ func decodeFooter(b []byte) (footer, error) {
 	if !bytes.Equal(sum[:FooterSize-footerChecksummed], b[footerChecksummed:]) {
 		return f, fmt.Errorf("%w: footer's checksum", ErrCorrupt)
 	}
-	if v := binary.LittleEndian.Uint16(b[8:]); v != formatVersion {
+	if v := binary.LittleEndian.Uint16(b[8:]); v > formatVersion {
 		return f, fmt.Errorf("%w: version %d", ErrNewer, v)
+	} else if v == 0 {
+		return f, fmt.Errorf("%w: version 0", ErrCorrupt)
 	}
 	f.class = Class(b[10])
 	f.directoryLength = binary.LittleEndian.Uint32(b[12:])

@@ -48,7 +48,8 @@ func (id ChunkID) String() string { return hex.EncodeToString(id[:]) }
 // ParseChunkID parses what String returns and nothing else.
 func ParseChunkID(s string) (ChunkID, error) {
 	var id ChunkID
-	return id, parseHex(id[:], s)
+	err := parseHex(id[:], s)
+	return id, err
 }
 
 // ID names a pack, or any other file that is named by the BLAKE3 of its bytes.
@@ -63,7 +64,8 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // ParseID parses what String returns and nothing else.
 func ParseID(s string) (ID, error) {
 	var id ID
-	return id, parseHex(id[:], s)
+	err := parseHex(id[:], s)
+	return id, err
 }
 
 // SumID returns the ID of a file that holds data.

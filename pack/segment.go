@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/snapkeep/snap/internal/compress"
@@ -46,6 +47,9 @@ func (h *Hasher) FromHash(kind Kind, plain [32]byte) (id ChunkID) {
 	return id
 }
 
+// errLengths says that a caller's chunks do not add up.
+var errLengths = errors.New("pack: lengths of chunks are not those of the segment's bytes")
+
 // Encoder makes segments. It keeps buffers between calls and serves one goroutine.
 type Encoder struct {
 	key        *seal.Key
@@ -70,8 +74,15 @@ func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, d
 	}
 	p := append(e.plain[:0], codecZstd)
 	p = wire.AppendUvarint(p, uint64(len(lengths)))
+	sum := 0
 	for _, n := range lengths {
+		if sum += int(n); n == 0 || sum > len(body) {
+			return dst, errLengths
+		}
 		p = wire.AppendUvarint(p, uint64(n))
+	}
+	if sum != len(body) {
+		return dst, errLengths
 	}
 	head := len(p)
 	p, smaller := e.compressor.Append(p, body)

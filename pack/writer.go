@@ -11,6 +11,10 @@ import (
 	"github.com/zeebo/blake3"
 )
 
+// maxChunks bounds what a Writer puts into one pack, so that the directory, of at most 20 bytes a chunk and 9
+// a segment, keeps under a quarter of the largest pack together with the padding.
+const maxChunks = 2_000_000
+
 // Writer writes one pack to an io.Writer. A Writer that failed stays failed. It
 // serves one goroutine.
 type Writer struct {
@@ -42,7 +46,9 @@ func (w *Writer) Add(kind Kind, box []byte, chunks []Chunk) error {
 		return w.err
 	case kind.Class() != w.class:
 		return fmt.Errorf("pack: segment of kind %d in a pack of class %d", kind, w.class)
-	case w.size+int64(len(box)) > MaxPackSize*3/4 || len(w.directory) == MaxSegments:
+	case len(box) > MaxSegmentBoxSize || len(chunks) == 0 || len(chunks) > MaxSegmentChunks:
+		return fmt.Errorf("pack: segment of %d bytes with %d chunks", len(box), len(chunks))
+	case w.size+int64(len(box)) > MaxPackSize*3/4 || len(w.directory) == MaxSegments || w.chunks+len(chunks) > maxChunks:
 		return fmt.Errorf("pack: pack is full")
 	}
 	w.directory = append(w.directory, Segment{kind, uint32(w.size), uint32(len(box)), chunks})
@@ -94,7 +100,9 @@ func (w *Writer) write(b []byte) {
 	w.hash.Write(b)
 	n, err := w.w.Write(b)
 	w.size += int64(n)
-	w.err = err
+	if w.err = err; err == nil && n != len(b) {
+		w.err = io.ErrShortWrite
+	}
 }
 
 // OpenDirectory opens a directory's box.
