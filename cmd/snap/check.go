@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/snapkeep/snap/internal/progress"
@@ -33,6 +34,9 @@ Nothing is changed. Damage gives exit code 30, and names the files that it affec
 		Args:        noArgs,
 		Annotations: safe("nothing was changed"),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Subset != "" && !subsets.MatchString(o.Subset) {
+				return usageError("--read-data-subset: %q is not n/t, a share in %%, or a size", o.Subset)
+			}
 			return a.withRepo(c.Context(), func(r *repo.Repo) error { return a.check(c.Context(), r, o) })
 		},
 	}
@@ -40,6 +44,9 @@ Nothing is changed. Damage gives exit code 30, and names the files that it affec
 	c.Flags().StringVar(&o.Subset, "read-data-subset", "", "read a `part`: n/t, a share in %, or a size such as 5G")
 	return c
 }
+
+// subsets is what --read-data-subset may be.
+var subsets = regexp.MustCompile(`^([0-9]+/[0-9]+|[0-9.]+%|[0-9.]+ *[bkmgtBKMGT]?i?[bB]?)$`)
 
 func (a *app) check(ctx context.Context, r *repo.Repo, o repo.CheckOptions) error {
 	p := &repo.CheckProgress{}
