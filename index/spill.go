@@ -114,12 +114,13 @@ func (s *Set) setBase(base []*part) {
 	})
 }
 
-// bury finds the packs of an own part that are in the base, and reports whether these are all.
+// bury finds the packs of an own part that are in the base, or have been, and reports whether these are all.
 func (s *Set) bury(p *part) (all bool) {
+	before := p.dead
 	p.dead, all = newBitset(p.packCount()), true
 	for i := range p.packCount() {
 		id := p.pack(i).id
-		if slices.ContainsFunc(s.base, func(b *part) bool { _, ok := b.find(id); return ok }) {
+		if before.has(i) || slices.ContainsFunc(s.base, func(b *part) bool { _, ok := b.find(id); return ok }) {
 			p.dead.set(i)
 		} else {
 			all = false

@@ -69,7 +69,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 
 // publish stores the record of a snapshot, whose bytes are file, under its name.
 func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
-	pending, name := pendingPrefix+s.ID.String(), sealed.Snapshot.Prefix+s.ID.String()
+	pending, name := sealed.Pending.Prefix+s.ID.String(), sealed.Snapshot.Prefix+s.ID.String()
 	create := func(name string) error {
 		err := w.r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
 		if errors.Is(err, fs.ErrExist) {
@@ -99,7 +99,24 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	if err != nil {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
+	w.r.dropPending(ctx, s.ID)
 	return nil
+}
+
+// dropPending removes what earlier commits have left in pending/, as far as everybody sees the snapshot by now. fresh was
+// stored a moment ago.
+func (r *Repo) dropPending(ctx context.Context, fresh pack.ID) {
+	times, err := r.listTimes(ctx, sealed.Pending.Prefix)
+	now, ok := times[fresh]
+	if err != nil || !ok {
+		return // the next run or prune does it
+	}
+	for id := range times {
+		_, at, err := r.store.Stat(ctx, sealed.Snapshot.Prefix+id.String())
+		if err == nil && now.Sub(at) >= youngPack {
+			_ = r.drop(ctx, sealed.Pending.Prefix+id.String())
+		}
+	}
 }
 
 // secureRounds bounds how often a writer copies what prunes condemn meanwhile.

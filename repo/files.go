@@ -37,7 +37,6 @@ const (
 
 // Prefixes of names that no other package knows.
 const (
-	pendingPrefix  = "pending/"
 	logPrefix      = "log/"
 	sessionPrefix  = "sessions/"
 	parityPrefix   = "parity/"
@@ -211,4 +210,17 @@ func (p packFiles) find(id pack.ID) *packFile {
 		return nil
 	}
 	return &p[i]
+}
+
+// insert adds a pack in its place, unless it is there.
+func (p *packFiles) insert(f packFile) {
+	i, ok := slices.BinarySearchFunc(*p, f.id, func(f packFile, id pack.ID) int { return bytes.Compare(f.id[:], id[:]) })
+	if !ok {
+		*p = slices.Insert(*p, i, f)
+	}
+}
+
+// remove takes packs out.
+func (p *packFiles) remove(ids map[pack.ID]bool) {
+	*p = slices.DeleteFunc(*p, func(f packFile) bool { return ids[f.id] })
 }

@@ -146,6 +146,9 @@ func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error
 			return false, err
 		}
 	}
+	if err := r.drop(ctx, sealed.Pending.Prefix+id.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
 	err := r.drop(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

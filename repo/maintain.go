@@ -230,6 +230,7 @@ type PruneResult struct {
 
 	RemovedIndexes int // index files that were merged into others
 	MissingChunks  int // needed and in no pack: see Check
+	DamagedPacks   int // that could not be copied: see Check
 	// Unfinished says that a bound of the options was reached before MaxUnused was.
 	Unfinished bool
 }

@@ -5,12 +5,6 @@ import (
 	"errors"
 )
 
-// Prune gives back the space that no snapshot uses, in steps: what is unused is condemned, and
-// removed by a later prune when its grace is over.
-func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) {
-	return nil, errors.ErrUnsupported
-}
-
 // Repair makes whole again what can be: from parity, from second copies, and the index from the
 // packs. It removes nothing: damaged bytes are put aside. The error is ErrDamagedFound if there was
 // damage, mended or not; the result tells what is left.

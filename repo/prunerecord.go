@@ -52,14 +52,15 @@ func (ids *hexIDs) UnmarshalJSON(data []byte) error {
 
 // pruneRecord names packs that are condemned (docs/format.md section 11.2).
 type pruneRecord struct {
-	Version   int       `json:"version"`
-	Time      time.Time `json:"time"`
-	Session   string    `json:"session,omitempty"`
-	Condemned hexIDs    `json:"condemned"`
-	Lost      hexIDs    `json:"lost,omitempty"`
-	Copied    hexIDs    `json:"copied,omitempty"`
-	Snapshots hexIDs    `json:"snapshots,omitempty"`
-	Cleared   hexIDs    `json:"cleared,omitempty"`
+	Version    int       `json:"version"`
+	Time       time.Time `json:"time"`
+	Session    string    `json:"session,omitempty"`
+	Condemned  hexIDs    `json:"condemned"`
+	Lost       hexIDs    `json:"lost,omitempty"`
+	Copied     hexIDs    `json:"copied,omitempty"`
+	Snapshots  hexIDs    `json:"snapshots,omitempty"`
+	Superseded hexIDs    `json:"superseded,omitempty"`
+	Cleared    hexIDs    `json:"cleared,omitempty"`
 
 	id pack.ID
 }
@@ -148,4 +149,11 @@ func (r *Repo) pruneRecords() []*pruneRecord {
 		out = append(out, r.prunes[id])
 	}
 	return out
+}
+
+// pruneRecord returns a record that was loaded.
+func (r *Repo) pruneRecord(id pack.ID) *pruneRecord {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	return r.prunes[id]
 }

@@ -3,6 +3,7 @@ package prune
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/snapkeep/snap/index"
@@ -34,11 +35,11 @@ const (
 
 // Choose decides which packs go. Condemned packs are left out. Of the packs that are partly dead those with the highest
 // dead share go first, until what stays unused is within the limit.
-func Choose(packs []index.Usage, l Limits) Plan {
+func Choose(packs iter.Seq[index.Usage], l Limits) Plan {
 	var p Plan
 	var partly []index.Usage
 	small := map[pack.Class][]index.Usage{}
-	for _, u := range packs {
+	for u := range packs {
 		p.Live += u.LiveBytes
 		switch {
 		case u.LiveSegments == 0:

@@ -40,6 +40,7 @@ var (
 	Index    = Kind{seal.KindIndex, "index/", 256 << 20}
 	Snapshot = Kind{seal.KindSnapshot, "snapshots/", 4 << 20}
 	Trash    = Kind{seal.KindSnapshot, "trash/", 4 << 20}
+	Pending  = Kind{seal.KindSnapshot, "pending/", 4 << 20}
 	Label    = Kind{seal.KindLabel, "labels/", 4 << 20}
 	Prune    = Kind{seal.KindPrune, "prune/", 64 << 20}
 	Log      = Kind{seal.KindLog, "log/", 4 << 20}

@@ -186,6 +186,23 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	return s.wrap("remove", name, err)
 }
 
+// Drop removes a file like Remove, but does not wait until that is durable: after a crash of the machine the file may be
+// there again. It is for files that are of no use and do no harm.
+func (s *Store) Drop(ctx context.Context, name string) error {
+	err := s.checkName(ctx, name)
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = s.dir.Root().Lstat(name); err == nil && !info.Mode().IsRegular() {
+			err = fs.ErrNotExist
+		}
+	}
+	if err == nil {
+		err = s.dir.Root().Remove(name)
+		s.handles.drop(name)
+	}
+	return s.wrap("remove", name, err)
+}
+
 // CleanTemp removes temporary files, left by a crash, that were not written to
 // for at least age by the clock of the file system. It returns how many.
 func (s *Store) CleanTemp(ctx context.Context, age time.Duration) (removed int, err error) {

@@ -321,3 +321,30 @@ func BenchmarkReadAt(b *testing.B) {
 		})
 	}
 }
+
+func TestDrop(t *testing.T) {
+	t.Parallel()
+	s, err := Create(filepath.Join(t.TempDir(), "store"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Create(t.Context(), "a/b", strings.NewReader("x"), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ReadAt(t.Context(), "a/b", make([]byte, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Drop(t.Context(), "a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Drop of a folder: %v", err)
+	}
+	if err := s.Drop(t.Context(), "a/b"); err != nil {
+		t.Errorf("Drop: %v", err)
+	}
+	if _, err := s.ReadAt(t.Context(), "a/b", make([]byte, 1), 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadAt after Drop: %v", err)
+	}
+	if err := s.Drop(t.Context(), "a/b"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Drop of nothing: %v", err)
+	}
+}

@@ -1,0 +1,185 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/pack"
+)
+
+// lookRounds bounds how often a prune without grace looks again because something changed.
+const lookRounds = 5
+
+// removeCondemned removes the packs whose grace is over. v was looked at when it was over, so that everything that live
+// snapshots need is elsewhere.
+func (p *pruner) removeCondemned(ctx context.Context, v *view) error {
+	if p.o.Now && !p.o.DryRun {
+		ok, err := p.settle(ctx, v)
+		if err != nil || !ok {
+			p.waiting(v, func(pack.ID) bool { return false })
+			return err
+		}
+	}
+	going := map[pack.ID]bool{}
+	for id := range v.records {
+		if p.expired(v, id) {
+			for _, c := range p.r.pruneRecord(id).Condemned {
+				going[c] = true
+			}
+		}
+	}
+	p.waiting(v, func(id pack.ID) bool { return going[id] })
+	for i := range v.packs {
+		f := &v.packs[i]
+		if !going[f.id] {
+			continue
+		}
+		if !p.o.DryRun {
+			err := p.r.drop(ctx, f.name())
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("remove pack: %w", err)
+			}
+			p.removed = append(p.removed, f.name())
+		}
+		p.result.RemovedPacks++
+		p.result.RemovedBytes += f.size
+	}
+	if !p.o.DryRun {
+		v.packs.remove(going)
+	}
+	return nil
+}
+
+// waiting counts the condemned packs that stay for now.
+func (p *pruner) waiting(v *view, goes func(pack.ID) bool) {
+	p.result.WaitingPacks, p.result.WaitingBytes, p.result.WaitingUntil = 0, 0, time.Time{}
+	for i := range v.packs {
+		if f := &v.packs[i]; v.condemned[f.id] && !goes(f.id) {
+			p.result.WaitingPacks++
+			p.result.WaitingBytes += f.size
+		}
+	}
+	if p.result.WaitingPacks == 0 {
+		return
+	}
+	for id, at := range v.records {
+		for _, c := range p.r.pruneRecord(id).Condemned {
+			if until := at.Add(p.o.GracePacks); !goes(c) && v.packs.find(c) != nil {
+				if p.result.WaitingUntil.IsZero() || until.Before(p.result.WaitingUntil) {
+					p.result.WaitingUntil = until.Truncate(time.Second)
+				}
+				break
+			}
+		}
+	}
+}
+
+// settle looks again after this run's record was stored, for snapshots and records that came meanwhile, and copies out what they
+// need. It reports false if packs cannot be removed without a grace, because others came to write.
+func (p *pruner) settle(ctx context.Context, v *view) (bool, error) {
+	for range lookRounds {
+		if p.session != nil {
+			alive, err := p.session.others(ctx, p.now, false)
+			if err != nil || len(alive) > 0 {
+				return false, err
+			}
+		}
+		fresh, err := p.look(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !fresh.news(v) {
+			return true, nil
+		}
+		only, err := p.walk(ctx, fresh, func(ids, missing []pack.ChunkID) []pack.ChunkID {
+			for _, id := range ids {
+				if !p.r.set.Has(id) {
+					missing = append(missing, id)
+				}
+			}
+			return missing
+		})
+		if err != nil {
+			return false, err
+		}
+		rescue, _, err := p.partRescuable(ctx, only)
+		if err == nil && len(rescue) > 0 {
+			err = p.r.rescue(ctx, rescue)
+		}
+		if err != nil {
+			return false, err
+		}
+		v.snapshots, v.records, v.condemned = fresh.snapshots, fresh.records, fresh.condemned
+	}
+	return false, nil
+}
+
+// news reports whether v has a snapshot or record that before has not.
+func (v *view) news(before *view) bool {
+	for id := range v.snapshots {
+		if before.snapshots[id] == nil {
+			return true
+		}
+	}
+	for id := range v.records {
+		if _, ok := before.records[id]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// emptyTrash removes forgotten snapshots whose grace is over, and what moves and commits have left.
+func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
+	settled := func(id pack.ID) bool { // it shows in snapshots/ to everybody
+		at, ok := v.alive[id]
+		return ok && p.now.Sub(at) >= youngPack
+	}
+	var emptied []string
+	for id, at := range v.trash {
+		_, alive := v.alive[id]
+		switch {
+		case alive && (settled(id) || p.o.Now):
+		case !alive && v.snapshots[id] == nil && (p.o.Now || p.now.Sub(at) >= p.o.GraceTrash):
+			p.result.Emptied++
+			emptied = append(emptied, id.String())
+		default:
+			if !alive {
+				p.result.Trashed++
+			}
+			continue
+		}
+		if err := p.dropIfThere(ctx, sealed.Trash.Prefix+id.String()); err != nil {
+			return err
+		}
+	}
+	for id, at := range v.pending {
+		if settled(id) || (v.snapshots[id] == nil && p.now.Sub(at) >= p.o.GraceTrash) {
+			if err := p.dropIfThere(ctx, sealed.Pending.Prefix+id.String()); err != nil {
+				return err
+			}
+		}
+	}
+	if len(emptied) == 0 || p.o.DryRun {
+		return nil
+	}
+	return p.r.note(ctx, LogEntry{What: "trash", Snapshots: emptied, Final: true})
+}
+
+// dropIfThere removes a file unless that is only tried.
+func (p *pruner) dropIfThere(ctx context.Context, name string) error {
+	if p.o.DryRun {
+		return nil
+	}
+	if err := p.r.drop(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

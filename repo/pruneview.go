@@ -1,0 +1,315 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/prune"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/pack"
+)
+
+// view is what a prune sees of the repository at one time.
+type view struct {
+	snapshots map[pack.ID]*Snapshot // all that are live: in pending/, snapshots/ and trash/
+	alive     map[pack.ID]time.Time // in snapshots/
+	trash     map[pack.ID]time.Time
+	pending   map[pack.ID]time.Time
+	records   map[pack.ID]time.Time // prune records
+	condemned map[pack.ID]bool      // packs
+	packs     packFiles
+	lost      []pack.ID // packs of the index that are missing and not condemned
+	before    time.Time // packs that were stored after it are young
+}
+
+// young reports whether a pack may belong to a backup that runs.
+func (v *view) young(id pack.ID) bool {
+	f := v.packs.find(id)
+	return f != nil && f.time > v.before.Unix()
+}
+
+// look lists everything anew. A snapshot that is moved meanwhile is seen at least once: those that come go through
+// pending/ to snapshots/, those that go from snapshots/ to trash/.
+func (p *pruner) look(ctx context.Context) (*view, error) {
+	v := &view{snapshots: map[pack.ID]*Snapshot{}, condemned: map[pack.ID]bool{}, before: p.now.Add(-youngPack)}
+	if p.o.Now {
+		v.before = p.now.Add(100 * 365 * 24 * time.Hour) // nobody else writes
+	}
+	for _, part := range []struct {
+		prefix string
+		times  *map[pack.ID]time.Time
+	}{{sealed.Pending.Prefix, &v.pending}, {sealed.Snapshot.Prefix, &v.alive}, {sealed.Trash.Prefix, &v.trash}} {
+		var err error
+		if *part.times, err = p.r.listTimes(ctx, part.prefix); err != nil {
+			return nil, err
+		}
+	}
+	for id := range v.alive {
+		if err := p.listed(ctx, v, id); err != nil {
+			return nil, err
+		}
+	}
+	for id, at := range v.pending {
+		if p.now.Sub(at) >= p.o.GraceTrash {
+			continue
+		}
+		if err := p.listed(ctx, v, id); err != nil {
+			return nil, err
+		}
+	}
+	for id, at := range v.trash {
+		if p.o.Now || p.now.Sub(at) >= p.o.GraceTrash {
+			continue
+		}
+		if err := p.listed(ctx, v, id); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.r.syncIndex(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.lookAtPacks(ctx, v); err != nil {
+		return nil, err
+	}
+	return v, p.lookForNamed(ctx, v)
+}
+
+// listed takes in a snapshot that a listing shows.
+func (p *pruner) listed(ctx context.Context, v *view, id pack.ID) error {
+	if s := p.known[id]; s != nil {
+		v.snapshots[id] = s
+		return nil
+	}
+	return p.load(ctx, v, id)
+}
+
+// load loads the record of a live snapshot, wherever it is by then. One that cannot be read may need anything, so that nothing can
+// be removed.
+func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
+	var damage error
+	for _, kind := range []sealed.Kind{sealed.Snapshot, sealed.Trash, sealed.Pending} {
+		s, err := p.r.loadSnapshot(ctx, kind, id)
+		if err == nil {
+			v.snapshots[id], p.known[id] = s, s
+			return nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			damage = err
+		}
+	}
+	if damage != nil {
+		return fmt.Errorf("what a snapshot needs cannot be told: %w", damage)
+	}
+	return nil // removed for good since
+}
+
+// lookAtPacks lists the packs and finds those that are lost.
+func (p *pruner) lookAtPacks(ctx context.Context, v *view) (err error) {
+	if v.records, err = p.r.listTimes(ctx, sealed.Prune.Prefix); err != nil {
+		return err
+	}
+	p.r.indexMu.Lock()
+	for id := range v.records {
+		rec := p.r.prunes[id]
+		if rec == nil {
+			delete(v.records, id) // it came since the sync, or is damaged
+			continue
+		}
+		for _, c := range rec.Condemned {
+			v.condemned[c] = true
+		}
+	}
+	p.r.indexMu.Unlock()
+	if v.packs, err = p.r.listPacks(ctx); err != nil {
+		return err
+	}
+	v.lost, err = p.r.lostPacks(ctx, v.packs)
+	p.r.set.Condemn(v.lost...)
+	return err
+}
+
+// lostPacks returns the packs that the index has, that are not condemned, and that are neither in the listing nor
+// in the store.
+func (r *Repo) lostPacks(ctx context.Context, there packFiles) (lost []pack.ID, err error) {
+	var suspects []index.PackInfo
+	for info := range r.set.Packs() {
+		if !info.Condemned && there.find(info.ID) == nil {
+			suspects = append(suspects, info)
+		}
+	}
+	for _, info := range suspects {
+		_, _, err := r.store.Stat(ctx, pack.Name(info.Class, info.ID))
+		if errors.Is(err, fs.ErrNotExist) {
+			lost = append(lost, info.ID)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return lost, nil
+}
+
+// lookForNamed looks by name for snapshots that earlier prunes knew and that no listing shows, before packs that
+// these prunes condemned are removed.
+func (p *pruner) lookForNamed(ctx context.Context, v *view) error {
+	for id := range v.records {
+		rec := p.r.pruneRecord(id)
+		if !p.expired(v, id) || !slices.ContainsFunc(rec.Condemned, func(c pack.ID) bool { return v.packs.find(c) != nil }) {
+			continue
+		}
+		for _, s := range rec.Snapshots {
+			_, shown := v.trash[s]
+			_, waits := v.pending[s]
+			if v.snapshots[s] != nil || shown || waits {
+				continue
+			}
+			if err := p.load(ctx, v, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// expired reports whether packs that the record condemns may be removed.
+func (p *pruner) expired(v *view, record pack.ID) bool {
+	at, ok := v.records[record]
+	return ok && (p.o.Now || p.now.Sub(at) >= p.o.GracePacks)
+}
+
+// marking is what the live snapshots need.
+type marking struct {
+	marks *index.Marks
+	gone  int // chunks that are nowhere
+}
+
+// mark marks all that live snapshots need. What is in condemned packs alone is copied out.
+func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
+	m, only, err := p.markOnce(ctx, v)
+	if err != nil || len(only) > 0 {
+		// The index file of a fresh snapshot may not show in a listing yet.
+		added, addErr := p.r.addNamedIndexes(ctx, v.snapshots)
+		if addErr != nil {
+			return nil, addErr
+		}
+		if added {
+			if m != nil {
+				m.marks.Close()
+			}
+			m, only, err = p.markOnce(ctx, v)
+		}
+	}
+	if err != nil {
+		if IsDamage(err) {
+			err = fmt.Errorf("what a snapshot needs cannot be told: %w", err)
+		}
+		return nil, err
+	}
+	p.result.Snapshots = len(v.snapshots)
+	var rescue []pack.ChunkID
+	rescue, m.gone, err = p.partRescuable(ctx, only)
+	if err == nil && len(rescue) > 0 && !p.o.DryRun {
+		err = p.r.rescue(ctx, rescue)
+	}
+	if err != nil {
+		m.marks.Close()
+		return nil, err
+	}
+	p.result.MissingChunks = m.gone
+	return m, nil
+}
+
+// markOnce marks all that live snapshots need, and returns the chunks that are in no pack or in condemned ones alone.
+func (p *pruner) markOnce(ctx context.Context, v *view) (*marking, []pack.ChunkID, error) {
+	m := &marking{marks: p.r.set.NewMarks()}
+	only, err := p.walk(ctx, v, m.marks.Mark)
+	if err != nil {
+		m.marks.Close()
+		return nil, nil, err
+	}
+	return m, only, nil
+}
+
+// walk hands the chunks of all live snapshots to mark and returns those that mark finds missing.
+func (p *pruner) walk(ctx context.Context, v *view, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
+	roots := make([]pack.ChunkID, 0, len(v.snapshots))
+	for _, s := range v.snapshots {
+		root, err := s.RootID()
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, root)
+	}
+	var mu sync.Mutex
+	only := map[pack.ChunkID]struct{}{}
+	err := prune.NewWalker(p.r.load).Walk(ctx, roots, func(ids []pack.ChunkID) {
+		if missing := mark(ids, nil); len(missing) > 0 {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, id := range missing {
+				only[id] = struct{}{}
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]pack.ChunkID, 0, len(only))
+	for id := range only {
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// partRescuable returns the chunks that can be copied out of condemned packs, and the number of the others.
+func (p *pruner) partRescuable(ctx context.Context, ids []pack.ChunkID) (rescue []pack.ChunkID, gone int, err error) {
+	tried := map[pack.ID]error{}
+	for _, id := range ids {
+		_, err := p.r.rescuable(ctx, id, tried)
+		switch {
+		case err == nil:
+			rescue = append(rescue, id)
+		case errors.Is(err, ErrOvertaken):
+			gone++
+		default:
+			return nil, 0, err
+		}
+	}
+	return rescue, gone, nil
+}
+
+// addNamedIndexes loads the index files that snapshots name and that were in no listing, and reports whether there were
+// any.
+func (r *Repo) addNamedIndexes(ctx context.Context, snapshots map[pack.ID]*Snapshot) (added bool, err error) {
+	r.indexMu.Lock()
+	known := r.indexNames
+	r.indexMu.Unlock()
+	for _, s := range snapshots {
+		for _, word := range s.Index {
+			name, err := pack.ParseID(word)
+			if err != nil || known[name] {
+				continue
+			}
+			body, err := r.loadIndexFile(ctx, name)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, index.ErrCorrupt) {
+				continue
+			}
+			if err != nil {
+				return added, err
+			}
+			for info, err := range index.Scan(body) {
+				if err != nil {
+					break
+				}
+				r.set.Add(info)
+				added = true
+			}
+		}
+	}
+	return added, nil
+}
