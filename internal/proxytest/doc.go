@@ -1,0 +1,3 @@
+// Package proxytest is a proxy for TCP that breaks: it cuts connections after
+// some bytes, falls silent, slows down, or refuses.
+package proxytest

@@ -1,0 +1,191 @@
+package proxytest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Fault is what happens to one connection. The zero value is none.
+type Fault struct {
+	// CutAfter cuts the connection when that many bytes have gone through it
+	// in both directions together. Zero is never.
+	CutAfter int64
+	// StallAfter lets nothing through from that many bytes on, but leaves the
+	// connection open. Zero is never.
+	StallAfter int64
+	// Delay is waited before each piece of up to 64 KiB.
+	Delay time.Duration
+	// Refuse closes the connection at once.
+	Refuse bool
+}
+
+// Proxy passes connections on to a server.
+type Proxy struct {
+	target   string
+	listener net.Listener
+
+	mu       sync.Mutex
+	fault    func(n int) Fault // of the n-th connection; guarded by mu, as is all below
+	accepted int
+	open     map[net.Conn]bool
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// Start starts a proxy that ends with the test. The function fault says what
+// happens to the n-th connection, counted from 0; nil is nothing.
+func Start(t *testing.T, target string, fault func(n int) Fault) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{target: target, listener: l, fault: fault, open: make(map[net.Conn]bool)}
+	p.wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.wg.Go(func() { p.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
+		p.CutAll()
+		p.wg.Wait()
+	})
+	return p
+}
+
+// Addr returns host and port for net.Dial.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Port returns the port.
+func (p *Proxy) Port() int { return p.listener.Addr().(*net.TCPAddr).Port }
+
+// Connections returns how many connections there have been.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
+}
+
+// SetFault changes what happens to connections from here on; they are counted
+// on.
+func (p *Proxy) SetFault(fault func(n int) Fault) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fault = fault
+}
+
+// CutAll cuts all connections.
+func (p *Proxy) CutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.open {
+		conn.Close()
+	}
+}
+
+// track remembers a connection, or closes it if the proxy has ended.
+func (p *Proxy) track(conn net.Conn) (untrack func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[conn] = true
+	if p.closed {
+		conn.Close()
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, conn)
+		conn.Close()
+	}
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	defer p.track(client)()
+	p.mu.Lock()
+	var f Fault
+	if p.fault != nil {
+		f = p.fault(p.accepted)
+	}
+	p.accepted++
+	p.mu.Unlock()
+	if f.Refuse {
+		return
+	}
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer p.track(server)()
+	l := &link{fault: f, cut: func() { client.Close(); server.Close() }}
+	var wg sync.WaitGroup
+	wg.Go(func() { l.pass(server, client) })
+	wg.Go(func() { l.pass(client, server) })
+	wg.Wait()
+}
+
+// link is one connection with its fault.
+type link struct {
+	fault Fault
+	cut   func()
+
+	mu   sync.Mutex
+	gone int64 // bytes; guarded by mu
+}
+
+// pass copies in one direction. At the end of the data the other side is told.
+func (l *link) pass(to, from net.Conn) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 {
+			time.Sleep(l.fault.Delay)
+			allowed, stalled := l.count(n)
+			if _, writeErr := to.Write(buffer[:allowed]); writeErr != nil {
+				l.cut()
+				return
+			}
+			if stalled {
+				_, _ = io.Copy(io.Discard, from) // until it is cut
+				return
+			}
+			if allowed < n {
+				l.cut()
+				return
+			}
+		}
+		if err != nil {
+			if tcp, ok := to.(*net.TCPConn); ok && err == io.EOF {
+				_ = tcp.CloseWrite()
+			} else {
+				l.cut()
+			}
+			return
+		}
+	}
+}
+
+// count returns how many of n bytes may pass.
+func (l *link) count(n int) (allowed int, stalled bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.gone
+	l.gone += int64(n)
+	if limit := l.fault.CutAfter; limit > 0 && l.gone > limit {
+		return int(max(limit-before, 0)), false
+	}
+	if limit := l.fault.StallAfter; limit > 0 && l.gone > limit {
+		return int(max(limit-before, 0)), true
+	}
+	return n, false
+}

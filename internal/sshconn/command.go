@@ -1,0 +1,123 @@
+package sshconn
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// exitGrace is how long a command may take to end by itself.
+const exitGrace = 2 * time.Second
+
+// maxStderrBytes is how much of a command's last words is kept.
+const maxStderrBytes = 2 << 10
+
+// commandLine returns the external command with what is appended to it.
+func (d *Dialer) commandLine(subsystem string) []string {
+	argv := append([]string(nil), d.opts.Command...)
+	argv = append(argv, "-s")
+	if d.address.Port != 0 {
+		argv = append(argv, "-p", strconv.Itoa(d.address.Port))
+	}
+	if d.address.User != "" {
+		argv = append(argv, "-l", d.address.User)
+	}
+	return append(argv, "--", d.address.Host, subsystem)
+}
+
+// command starts the external command. Whether it connects shows when its
+// output is read.
+func (d *Dialer) command(subsystem string) (*Conn, error) {
+	argv := d.commandLine(subsystem)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	said := &tail{}
+	cmd.Stderr = said
+	cmd.WaitDelay = exitGrace
+	w, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p := &process{cmd: cmd, said: said}
+	return &Conn{Reader: &commandOutput{r: r, process: p}, WriteCloser: w, end: func() error {
+		w.Close()
+		p.stop()
+		return nil
+	}}, nil
+}
+
+// process is a command that is waited for once.
+type process struct {
+	cmd  *exec.Cmd
+	said *tail
+	once sync.Once
+}
+
+// stop ends the command, by force after a grace, and waits for it.
+func (p *process) stop() {
+	p.once.Do(func() {
+		kill := time.AfterFunc(exitGrace, func() { _ = p.cmd.Process.Kill() })
+		defer kill.Stop()
+		_ = p.cmd.Wait() // said tells more
+	})
+}
+
+// commandOutput explains the end of the output by what the command said.
+type commandOutput struct {
+	r interface {
+		Read(p []byte) (int, error)
+	}
+	process *process
+	any     bool
+}
+
+func (o *commandOutput) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	o.any = o.any || n > 0
+	if err != nil && !o.any {
+		o.process.stop()
+		err = o.process.said.explain(o.process.cmd.Args[0], err)
+	}
+	return n, err
+}
+
+// tail keeps the last bytes that are written to it.
+type tail struct {
+	mu   sync.Mutex
+	data []byte // guarded by mu
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = append(t.data, p...)
+	if over := len(t.data) - maxStderrBytes; over > 0 {
+		t.data = t.data[over:]
+	}
+	return len(p), nil
+}
+
+// explain makes an error of what a command said before it ended.
+func (t *tail) explain(name string, err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	said := strings.TrimSpace(string(t.data))
+	err = fmt.Errorf("%s: %q: %w", name, said, err)
+	switch {
+	case strings.Contains(said, "Host key verification failed"):
+		return errors.Join(ErrHostKey, err)
+	case strings.Contains(said, "Permission denied ("):
+		return errors.Join(ErrRefused, err)
+	}
+	return err
+}

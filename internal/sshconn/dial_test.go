@@ -1,0 +1,299 @@
+package sshconn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snapkeep/snap/internal/proxytest"
+	"github.com/snapkeep/snap/internal/sshconn"
+	"github.com/snapkeep/snap/internal/sshdtest"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// greet connects and lets the SFTP server say its version.
+func greet(t *testing.T, address sshconn.Address, opts sshconn.Options) error {
+	t.Helper()
+	d, err := sshconn.New(address, opts)
+	if err != nil {
+		return err
+	}
+	conn, err := d.Dial(t.Context(), "sftp")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte{0, 0, 0, 5, 1, 0, 0, 0, 3}); err != nil {
+		return err
+	}
+	answer := make([]byte, 9)
+	for n := 0; n < len(answer); {
+		m, err := conn.Read(answer[n:])
+		n += m
+		if err != nil {
+			return err
+		}
+	}
+	if answer[4] != 2 || answer[8] != 3 {
+		return fmt.Errorf("the server answered %x", answer)
+	}
+	return nil
+}
+
+func writeConfig(t *testing.T, s *sshdtest.Server, name, data string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.Home, ".ssh", name), []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDial(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	if err := greet(t, s.Address(), s.Client()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAlias(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	writeConfig(t, s, "config", fmt.Sprintf("Host nas\nHostName 127.0.0.1\nPort %d\nUser %s\nIdentityFile ~/.ssh/other\n", s.Port, s.User))
+	if err := os.Rename(filepath.Join(s.Home, ".ssh", "id_ed25519"), filepath.Join(s.Home, ".ssh", "other")); err != nil {
+		t.Fatal(err)
+	}
+	if err := greet(t, sshconn.Address{Host: "nas"}, s.Client()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHostKey(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	other := sshdtest.WriteKey(t, filepath.Join(t.TempDir(), "other"), "")
+	good := s.KnownHostsLine(s.Port)
+	host := strings.Fields(good)[0]
+	otherText := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(other)))
+	// A key of another kind for the host must not keep the known one from being asked for.
+	const ecdsa = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
+	tests := []struct {
+		name, known string
+		want        error
+	}{
+		{"known", good, nil},
+		{"two keys", host + " " + otherText + "\n" + good, nil},
+		{"two kinds", host + " " + ecdsa + "\n" + good, nil},
+		{"only another kind", host + " " + ecdsa, sshconn.ErrHostKey},
+		{"unknown", "", sshconn.ErrHostKey},
+		{"other port", s.KnownHostsLine(s.Port + 1), sshconn.ErrHostKey},
+		{"changed", host + " " + otherText, sshconn.ErrHostKey},
+		{"revoked", good + "\n@revoked * " + strings.SplitN(good, " ", 2)[1], sshconn.ErrHostKey},
+		{"unreadable", "nonsense", sshconn.ErrHostKey},
+		{"authority", "@cert-authority * " + otherText + "\n" + good, nil},
+	}
+	for _, test := range tests {
+		file := filepath.Join(t.TempDir(), "known_hosts")
+		if err := os.WriteFile(file, []byte(test.known+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opts := s.Client()
+		opts.KnownHosts = []string{file}
+		if err := greet(t, s.Address(), opts); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
+		} else if err != nil && !sshconn.IsPermanent(err) {
+			t.Errorf("%s: to be tried again: %v", test.name, err)
+		}
+		if data, err := os.ReadFile(file); err != nil || string(data) != test.known+"\n" {
+			t.Errorf("%s: known_hosts was changed: %q, %v", test.name, data, err)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	dir := t.TempDir()
+	sshdtest.WriteKey(t, filepath.Join(dir, "stranger"), "")
+	sshdtest.WriteKey(t, filepath.Join(dir, "locked"), "passphrase")
+	for name, says := range map[string]string{"stranger": "unable to authenticate", "locked": "ssh-agent", "missing": "no such file"} {
+		opts := s.Client()
+		opts.Identities = []string{filepath.Join(dir, name)}
+		err := greet(t, s.Address(), opts)
+		if !errors.Is(err, sshconn.ErrRefused) || !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// serveAgent runs an agent with the key that the server accepts.
+func serveAgent(t *testing.T, s *sshdtest.Server, keyFile string) string {
+	t.Helper()
+	data, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParseRawPrivateKey(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(s.Home, "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_ = agent.ServeAgent(ring, conn)
+			}()
+		}
+	}()
+	return socket
+}
+
+func TestAgent(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	key := filepath.Join(s.Home, ".ssh", "id_ed25519")
+	opts := s.Client()
+	opts.Agent = serveAgent(t, s, key)
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with a key from the agent: %v", err)
+	}
+	writeConfig(t, s, "config", "IdentitiesOnly yes\nIdentityFile ~/.ssh/id_ed25519\n")
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with a key of which only the public part is in a file: %v", err)
+	}
+	writeConfig(t, s, "config", "IdentitiesOnly yes\nIdentityFile ~/.ssh/none\n")
+	if err := greet(t, s.Address(), opts); !errors.Is(err, sshconn.ErrRefused) {
+		t.Errorf("with a key of the agent that is not wanted: %v", err)
+	}
+	writeConfig(t, s, "config", "IdentityAgent none\n")
+	if err := greet(t, s.Address(), opts); !errors.Is(err, sshconn.ErrRefused) {
+		t.Errorf("without the agent: %v", err)
+	}
+}
+
+// TestJump goes through two servers to a third.
+func TestJump(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	config := fmt.Sprintf(`Host gate second nas
+HostName 127.0.0.1
+Port %d
+User %s
+Host nas
+ProxyJump gate,second
+Host unknown
+ProxyJump nowhere@127.0.0.1:1
+Host loop
+ProxyJump loop
+`, s.Port, s.User)
+	writeConfig(t, s, "config", config)
+	if err := greet(t, sshconn.Address{Host: "nas"}, s.Client()); err != nil {
+		t.Error(err)
+	}
+	if n := s.Connections(); n != 3 {
+		t.Errorf("%d connections, want 3", n)
+	}
+	if err := greet(t, sshconn.Address{Host: "unknown"}, s.Client()); err == nil || !strings.Contains(err.Error(), "by way of nowhere") {
+		t.Errorf("by way of a host that is not there: %v", err)
+	}
+	if err := greet(t, sshconn.Address{Host: "loop"}, s.Client()); !errors.Is(err, sshconn.ErrConfig) {
+		t.Errorf("by way of itself: %v", err)
+	}
+}
+
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	for _, after := range []int64{1, 700, 2500} {
+		proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{StallAfter: after} })
+		s.AddKnownPort(proxy.Port())
+		address := s.Address()
+		address.Port = proxy.Port()
+		opts := s.Client()
+		opts.Timeout = 300 * time.Millisecond
+		d, err := sshconn.New(address, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := d.Dial(t.Context(), "sftp"); err == nil || !strings.Contains(err.Error(), "no connection after") {
+			t.Errorf("silent after %d bytes: connection %v, error %v", after, conn, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := d.Dial(ctx, "sftp"); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+	}
+}
+
+func TestCommand(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("ssh is not installed: needs openssh-client")
+	}
+	s := sshdtest.Start(t, sshdtest.Options{})
+	file := func(name string) string { return filepath.Join(s.Home, ".ssh", name) }
+	base := []string{program, "-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o", "IdentitiesOnly=yes"}
+	with := func(known, key string) sshconn.Options {
+		return sshconn.Options{Command: append(base[:len(base):len(base)], "-o", "UserKnownHostsFile="+known, "-i", key)}
+	}
+	if err := greet(t, s.Address(), with(file("known_hosts"), file("id_ed25519"))); err != nil {
+		t.Errorf("through ssh: %v", err)
+	}
+	if err := greet(t, s.Address(), with(file("none"), file("id_ed25519"))); !errors.Is(err, sshconn.ErrHostKey) {
+		t.Errorf("with an unknown host: %v", err)
+	}
+	sshdtest.WriteKey(t, file("stranger"), "")
+	if err := greet(t, s.Address(), with(file("known_hosts"), file("stranger"))); !errors.Is(err, sshconn.ErrRefused) {
+		t.Errorf("with a key that is not accepted: %v", err)
+	}
+	if err := greet(t, s.Address(), sshconn.Options{Command: []string{filepath.Join(s.Home, "no-such-program")}}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("with a command that is not there: %v", err)
+	}
+}
+
+// TestCommandLine checks that an external command gets each argument as it is.
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "arguments")
+	script := filepath.Join(t.TempDir(), "my ssh")
+	text := "#!/bin/sh\nfor a in \"$@\"; do echo \"$a\"; done >" + strconv.Quote(file) + "\n"
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := greet(t, sshconn.Address{User: "u", Host: "h", Port: 7}, sshconn.Options{Command: []string{script, "-i", "$(a b)"}})
+	if err == nil {
+		t.Error("a command that ends at once was taken for a server")
+	}
+	got, err := os.ReadFile(file)
+	if want := "-i\n$(a b)\n-s\n-p\n7\n-l\nu\n--\nh\nsftp\n"; err != nil || string(got) != want {
+		t.Errorf("arguments %q, error %v, want %q", got, err, want)
+	}
+}

@@ -1,0 +1,14 @@
+// Package sshconn connects to a subsystem of an SSH server, as "ssh -s host
+// sftp" does, either with a client of its own or through an external command.
+//
+// The client of its own takes from ssh_config(5) the keywords Include, Host,
+// HostName, User, Port, IdentityFile, IdentitiesOnly, IdentityAgent,
+// ProxyJump, UserKnownHostsFile, GlobalKnownHostsFile and HostKeyAlias. Blocks
+// of Match are passed over, but for "Match all". A host that asks for a
+// ProxyCommand is refused, since nothing is run that a configuration names: the
+// external command is for those, and for whatever else only OpenSSH can do.
+//
+// The key of a host has to be in a known_hosts file, and one that is not, or
+// that differs, is [ErrHostKey]; nothing is ever added there. Users are
+// authenticated by keys, from an agent or from files without a passphrase.
+package sshconn

@@ -1,0 +1,265 @@
+package sshdtest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/snapkeep/snap/internal/sshconn"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+)
+
+// Options are choices for Start. The zero value is the default.
+type Options struct {
+	// Config is added to sshd_config.
+	Config string
+	// SFTP are arguments of the SFTP server, such as "-P remove".
+	SFTP string
+}
+
+// Server is a running server. It starts one sshd for each connection, so that
+// no port has to be guessed, and none is held when the server is stopped.
+type Server struct {
+	User string
+	Port int
+	// Home has .ssh with a key that is accepted and the server's key.
+	Home    string
+	HostKey ssh.PublicKey
+
+	t       *testing.T
+	program string
+	config  string
+
+	mu       sync.Mutex
+	listener net.Listener // nil while stopped; guarded by mu, as is all below
+	running  map[*exec.Cmd]bool
+	accepted int
+	wg       sync.WaitGroup
+}
+
+// Start starts a server that ends with the test, or skips the test if there is
+// no sshd.
+func Start(t *testing.T, opts Options) *Server {
+	t.Helper()
+	s := &Server{t: t, Home: t.TempDir(), program: findProgram(t), running: make(map[*exec.Cmd]bool)}
+	who, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.User = who.Username
+	s.configure(opts)
+	s.listen("127.0.0.1:0")
+	s.writeKnownHosts()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func findProgram(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd"} {
+		if program, err := exec.LookPath(name); err == nil {
+			// As root, sshd insists on this folder.
+			if os.Getuid() == 0 {
+				_ = os.MkdirAll("/run/sshd", 0o755)
+			}
+			if program, err = filepath.Abs(program); err == nil {
+				return program
+			}
+		}
+	}
+	t.Skip("sshd is not installed: needs openssh-server")
+	return ""
+}
+
+// configure writes keys and sshd_config.
+func (s *Server) configure(opts Options) {
+	s.t.Helper()
+	dir := filepath.Join(s.Home, "etc")
+	for _, folder := range []string{dir, filepath.Join(s.Home, ".ssh")} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.HostKey = WriteKey(s.t, filepath.Join(dir, "host_key"), "")
+	key := WriteKey(s.t, filepath.Join(s.Home, ".ssh", "id_ed25519"), "")
+	s.write("etc/authorized_keys", string(ssh.MarshalAuthorizedKey(key)))
+	s.config = filepath.Join(dir, "sshd_config")
+	s.write("etc/sshd_config", fmt.Sprintf(`HostKey %[1]s/host_key
+AuthorizedKeysFile %[1]s/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+MaxSessions 100
+LogLevel ERROR
+Subsystem sftp internal-sftp %[2]s
+%[3]s
+`, dir, opts.SFTP, opts.Config))
+}
+
+// WriteKey makes a private key in a file, with the public one beside it.
+func WriteKey(t *testing.T, name, passphrase string) ssh.PublicKey {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var block *pem.Block
+	if passphrase == "" {
+		block, err = ssh.MarshalPrivateKey(private, "test")
+	} else {
+		block, err = ssh.MarshalPrivateKeyWithPassphrase(private, "test", []byte(passphrase))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ssh.NewPublicKey(private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, data := range map[string][]byte{name: pem.EncodeToMemory(block), name + ".pub": ssh.MarshalAuthorizedKey(public)} {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return public
+}
+
+func (s *Server) write(name, data string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.Home, name), []byte(data), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// writeKnownHosts lets clients with this home know the server, on any port.
+func (s *Server) writeKnownHosts() {
+	s.t.Helper()
+	s.write(".ssh/known_hosts", s.KnownHostsLine(s.Port)+"\n")
+}
+
+// KnownHostsLine returns the line for the server behind a port of the loopback
+// interface.
+func (s *Server) KnownHostsLine(port int) string {
+	return knownhosts.Line([]string{net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}, s.HostKey)
+}
+
+// AddKnownPort lets clients with this home know the server behind another port.
+func (s *Server) AddKnownPort(port int) {
+	s.t.Helper()
+	name := filepath.Join(s.Home, ".ssh", "known_hosts")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write(".ssh/known_hosts", string(data)+s.KnownHostsLine(port)+"\n")
+}
+
+// Address returns where the server is.
+func (s *Server) Address() sshconn.Address {
+	return sshconn.Address{User: s.User, Host: "127.0.0.1", Port: s.Port}
+}
+
+// Client returns options with which a client is accepted.
+func (s *Server) Client() sshconn.Options {
+	return sshconn.Options{Home: s.Home, ConfigFiles: []string{filepath.Join(s.Home, ".ssh", "config")}, Agent: "/nonexistent"}
+}
+
+// Addr returns host and port for net.Dial.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
+
+// Connections returns how many connections there have been.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepted
+}
+
+func (s *Server) listen(address string) {
+	s.t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listener = l
+	s.Port = l.Addr().(*net.TCPAddr).Port
+	s.wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.serve(l, conn.(*net.TCPConn))
+		}
+	})
+}
+
+// serve gives a connection to a process.
+func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
+	defer conn.Close()
+	f, err := conn.File()
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var said bytes.Buffer
+	cmd := exec.Command(s.program, "-i", "-e", "-f", s.config)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, &said
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != l {
+		return // stopped meanwhile
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Errorf("start sshd: %v", err)
+		return
+	}
+	s.accepted++
+	s.running[cmd] = true
+	s.wg.Go(func() {
+		_ = cmd.Wait() // ends with an error whenever the client does not say goodbye
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.running, cmd)
+		if text := strings.TrimSpace(said.String()); strings.Contains(text, "sshd_config") {
+			s.t.Errorf("sshd: %s", text)
+		}
+	})
+}
+
+// Stop ends the server and all its connections.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	if s.listener != nil {
+		s.listener.Close()
+		s.listener = nil
+	}
+	for cmd := range s.running {
+		_ = cmd.Process.Kill() // its children notice
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// Restart starts the server again on its port.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.listen(s.Addr())
+}
