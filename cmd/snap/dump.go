@@ -74,6 +74,9 @@ func (a *app) dumpTo(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path s
 	case x.Kind != tree.Directory:
 		return usageError("%q is a %s: it has no content", path, kindName(x.Kind)).withHint("dump the folder that it lies in")
 	}
+	if w == a.out && terminal(a.stdout) {
+		return usageError("an archive is not for a terminal").withHint("give a file with --target, or a program behind |")
+	}
 	dir := strings.Trim(path, "/")
 	if kind == "zip" {
 		return a.writeZip(ctx, r, s, dir, w)

@@ -11,6 +11,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/snapkeep/snap/repo"
+	"golang.org/x/sys/unix"
 )
 
 // keyFile returns the name of the key of the default repository.
@@ -32,10 +33,18 @@ func (a *app) defaultKey() (*secret, error) {
 	return s, err
 }
 
-// ensureDefault makes the default repository and its key unless they exist.
+// ensureDefault makes the default repository and its key unless they exist. Of several first
+// runs at a time one does it while the others wait.
 func (a *app) ensureDefault(ctx context.Context, at place) error {
-	_, err := os.Lstat(filepath.Join(at.location, "snap.json"))
-	if !errors.Is(err, fs.ErrNotExist) {
+	if made, err := isMade(at); made || err != nil {
+		return err
+	}
+	unlock, err := a.lockConfig()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if made, err := isMade(at); made || err != nil {
 		return err
 	}
 	to, key, err := a.firstRecipient(ctx)
@@ -43,9 +52,6 @@ func (a *app) ensureDefault(ctx context.Context, at place) error {
 		return err
 	}
 	r, closeStore, err := a.create(ctx, at, to, repo.CreateOptions{})
-	if errors.Is(err, repo.ErrExists) {
-		return nil // another first run was faster
-	}
 	if err != nil {
 		return err
 	}
@@ -56,6 +62,34 @@ func (a *app) ensureDefault(ctx context.Context, at place) error {
 		a.explainFirstUse(at.location, key)
 	}
 	return errors.Join(err, r.Close())
+}
+
+func isMade(at place) (bool, error) {
+	_, err := os.Lstat(filepath.Join(at.location, "snap.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// lockConfig locks the user's configuration folder, which it makes if need be. Where
+// the file system knows no locks it does without.
+func (a *app) lockConfig() (unlock func(), err error) {
+	name, err := a.configFolder()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(name, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	}
+	return func() { dir.Close() }, nil
 }
 
 // firstRecipient returns what the default repository's first key slot is made for: the
@@ -127,6 +161,9 @@ func syncFolder(name string) error {
 }
 
 func (a *app) explainFirstUse(location, key string) {
+	if a.getenv("RESTIC_REPOSITORY") != "" {
+		a.notef("note: RESTIC_REPOSITORY is set, but snap reads SNAP_REPOSITORY")
+	}
 	a.notef("made an encrypted repository in %s", location)
 	if key != "" {
 		a.notef("its key is in %s", key)
