@@ -313,33 +313,53 @@ func newBackupSummary(r *repo.BackupResult, dryRun bool) backupSummary {
 	return m
 }
 
-// backupSummary prints what a backup did.
+// backupSummary prints what a backup did: on a terminal, or with -v, over several lines, and in one
+// line into a pipe or log.
 func (a *app) backupSummary(r *repo.BackupResult, dryRun bool) {
-	s := r.Summary
-	if !a.global.quiet {
-		if r.Parent != nil {
-			a.printf("compared with snapshot %s of %s", shortID(r.Parent), r.Parent.Time.Local().Format(time.DateTime))
+	facts := backupFacts(r, dryRun)
+	switch {
+	case a.global.quiet:
+		a.printf("%s", backupOutcome(r, dryRun))
+	case terminal(a.stdout) || a.global.verbose > 0:
+		for _, f := range facts {
+			a.printf("%s", f)
 		}
-		a.printf("files: %6d new, %6d changed, %6d unmodified", s.FilesNew, s.FilesChanged, s.FilesUnmodified)
-		a.printf("dirs:  %6d new, %6d changed, %6d unmodified", s.DirsNew, s.DirsChanged, s.DirsUnmodified)
-		added := "added"
-		if dryRun {
-			added = "would add"
-		}
-		a.printf("%s %s, %s stored", added, term.Size(s.DataAdded), term.Size(s.DataAddedPacked))
-		a.printf("processed %s, %s in %s", term.Count(s.Files, "file"), term.Size(s.Bytes), term.Duration(r.Duration))
-		if s.ChangedWhenRead > 0 {
-			a.printf("%s changed while being read; snap ls marks them", term.Count(s.ChangedWhenRead, "file"))
-		}
+		a.printf("%s", backupOutcome(r, dryRun))
+	default:
+		a.printf("%s: %s", backupOutcome(r, dryRun), strings.Join(facts, "; "))
 	}
+}
+
+func backupOutcome(r *repo.BackupResult, dryRun bool) string {
 	switch {
 	case dryRun:
-		a.printf("dry run: no snapshot was made")
+		return "dry run: no snapshot was made"
 	case r.Snapshot == nil:
-		a.printf("nothing changed: no snapshot was made")
-	default:
-		a.printf("snapshot %s saved", shortID(r.Snapshot))
+		return "nothing changed: no snapshot was made"
 	}
+	return "snapshot " + shortID(r.Snapshot) + " saved"
+}
+
+// backupFacts says what a backup found.
+func backupFacts(r *repo.BackupResult, dryRun bool) []string {
+	s := r.Summary
+	added := "added"
+	if dryRun {
+		added = "would add"
+	}
+	facts := []string{
+		fmt.Sprintf("files: %d new, %d changed, %d unmodified", s.FilesNew, s.FilesChanged, s.FilesUnmodified),
+		fmt.Sprintf("dirs: %d new, %d changed, %d unmodified", s.DirsNew, s.DirsChanged, s.DirsUnmodified),
+		fmt.Sprintf("%s %s, %s stored", added, term.Size(s.DataAdded), term.Size(s.DataAddedPacked)),
+		fmt.Sprintf("processed %s, %s in %s", term.Count(s.Files, "file"), term.Size(s.Bytes), term.Duration(r.Duration)),
+	}
+	if r.Parent != nil {
+		facts = append([]string{fmt.Sprintf("compared with snapshot %s of %s", shortID(r.Parent), r.Parent.Time.Local().Format(time.DateTime))}, facts...)
+	}
+	if s.ChangedWhenRead > 0 {
+		facts = append(facts, term.Count(s.ChangedWhenRead, "file")+" changed while being read; snap ls -l marks them")
+	}
+	return facts
 }
 
 // absolute returns paths as absolute ones.
