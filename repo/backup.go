@@ -124,8 +124,12 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		parent = nil
 	}
 	w.parent = parent
+	checkParts, err := r.checkParts(ctx)
+	if err != nil {
+		return nil, err
+	}
 	result := &BackupResult{Parent: parent}
-	made, indexes, err := r.runBackup(ctx, o, parent, begin, result)
+	made, indexes, err := r.runBackup(ctx, o, parent, checkParts, begin, result)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +169,7 @@ func newest(all []*Snapshot, id snapshot.SourceID) (found *Snapshot) {
 }
 
 // runBackup runs the engine and makes what it wrote durable.
-func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, error) {
+func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot, checkParts bool, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, error) {
 	files, database, err := r.cutters()
 	if err != nil {
 		return nil, nil, err
@@ -185,7 +189,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot,
 	if err != nil {
 		return nil, nil, err
 	}
-	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Parent: root, Files: files, Database: database,
+	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Parent: root, CheckParts: checkParts, Files: files, Database: database,
 		Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead

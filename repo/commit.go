@@ -198,7 +198,8 @@ func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, 
 	}
 	var mu sync.Mutex
 	var missing []pack.ChunkID
-	err = prune.NewWalker(r.load).Walk(ctx, []pack.ChunkID{root}, func(ids []pack.ChunkID) {
+	walker := prune.NewWalker(r.load)
+	err = walker.Walk(ctx, []pack.ChunkID{root}, func(ids []pack.ChunkID) {
 		for _, id := range ids {
 			if !r.set.Has(id) {
 				mu.Lock()
@@ -207,6 +208,9 @@ func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, 
 			}
 		}
 	})
+	if err == nil {
+		err = walker.Broken()
+	}
 	return missing, err
 }
 

@@ -205,6 +205,7 @@ func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
 	if err != nil {
 		return err
 	}
+	p.clearRecords(v)
 	return p.publish(ctx, v)
 }
 

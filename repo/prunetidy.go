@@ -40,20 +40,18 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 	if files, err = p.mergeIndexes(ctx, v, files); err != nil {
 		return err
 	}
-	if err := p.clearRecords(ctx, v); err != nil {
-		return err
-	}
-	merged := p.record.Superseded
-	if err := p.publish(ctx, v); err != nil {
-		return err
-	}
 	if p.o.Now {
-		for _, id := range merged {
+		for _, id := range p.record.Superseded {
 			if err := p.dropIfThere(ctx, sealed.Index.Prefix+id.String()); err != nil {
 				return err
 			}
 		}
-		p.result.RemovedIndexes += len(merged)
+		p.result.RemovedIndexes += len(p.record.Superseded)
+		p.record.Superseded = nil
+	}
+	p.clearRecords(v)
+	if err := p.publish(ctx, v); err != nil {
+		return err
 	}
 	if err := p.dropLabels(ctx, v); err != nil {
 		return err
@@ -177,7 +175,7 @@ func (p *pruner) mergeable(v *view, files []indexFile) []indexFile {
 
 // clearRecords finds prune records that have done their work: their packs are gone, and no index file names them. The next record
 // tells so.
-func (p *pruner) clearRecords(ctx context.Context, v *view) error {
+func (p *pruner) clearRecords(v *view) {
 	told := map[pack.ID]bool{}
 	for id := range v.records {
 		for _, name := range p.r.pruneRecord(id).Cleared {
@@ -200,7 +198,6 @@ func (p *pruner) clearRecords(ctx context.Context, v *view) error {
 	if len(p.record.Condemned)+len(p.record.Superseded) > 0 || len(cleared) >= manyIndexes {
 		p.record.Cleared = cleared
 	}
-	return ctx.Err()
 }
 
 // done reports whether the index files that a record supersedes are gone, and the records that it clears.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -104,6 +105,10 @@ func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
 		}
 	}
 	if damage != nil {
+		if _, alive := v.alive[id]; !alive {
+			p.r.log.Warn("a forgotten snapshot cannot be read", "snapshot", id.String(), "error", damage)
+			return nil
+		}
 		return fmt.Errorf("what a snapshot needs cannot be told: %w", damage)
 	}
 	return nil // removed for good since
@@ -205,9 +210,6 @@ func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
 		}
 	}
 	if err != nil {
-		if IsDamage(err) {
-			err = fmt.Errorf("what a snapshot needs cannot be told: %w", err)
-		}
 		return nil, err
 	}
 	p.result.Snapshots = len(v.snapshots)
@@ -235,19 +237,12 @@ func (p *pruner) markOnce(ctx context.Context, v *view) (*marking, []pack.ChunkI
 	return m, only, nil
 }
 
-// walk hands the chunks of all live snapshots to mark and returns those that mark finds missing.
+// walk hands the chunks of all live snapshots to mark and returns those that mark finds missing. What a snapshot needs must be
+// known wholly, but for one in the trash.
 func (p *pruner) walk(ctx context.Context, v *view, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
-	roots := make([]pack.ChunkID, 0, len(v.snapshots))
-	for _, s := range v.snapshots {
-		root, err := s.RootID()
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, root)
-	}
 	var mu sync.Mutex
 	only := map[pack.ChunkID]struct{}{}
-	err := prune.NewWalker(p.r.load).Walk(ctx, roots, func(ids []pack.ChunkID) {
+	emit := func(ids []pack.ChunkID) {
 		if missing := mark(ids, nil); len(missing) > 0 {
 			mu.Lock()
 			defer mu.Unlock()
@@ -255,15 +250,51 @@ func (p *pruner) walk(ctx context.Context, v *view, mark func(ids, missing []pac
 				only[id] = struct{}{}
 			}
 		}
-	})
-	if err != nil {
+	}
+	walker := prune.NewWalker(p.r.load)
+	if err := walker.Walk(ctx, v.roots(false), emit); err != nil {
 		return nil, err
 	}
-	out := make([]pack.ChunkID, 0, len(only))
-	for id := range only {
-		out = append(out, id)
+	if err := walker.Broken(); err != nil {
+		return nil, p.nameBroken(ctx, v, err)
 	}
-	return out, nil
+	if err := walker.Walk(ctx, v.roots(true), emit); err != nil {
+		return nil, err
+	}
+	if err := walker.Broken(); err != nil {
+		p.r.log.Warn("a snapshot in the trash cannot be read", "error", err)
+	}
+	return slices.Collect(maps.Keys(only)), nil
+}
+
+// roots returns the root pages of the snapshots that are in the trash, or of the others.
+func (v *view) roots(trashed bool) (roots []pack.ChunkID) {
+	for id, s := range v.snapshots {
+		_, alive := v.alive[id]
+		_, inTrash := v.trash[id]
+		if root, err := s.RootID(); err == nil && trashed == (inTrash && !alive) { // decoding has seen to the root
+			roots = append(roots, root)
+		}
+	}
+	return roots
+}
+
+// nameBroken adds to an error which snapshot cannot be read.
+func (p *pruner) nameBroken(ctx context.Context, v *view, broken error) error {
+	for id, s := range v.snapshots {
+		root, err := s.RootID()
+		if err != nil {
+			return err
+		}
+		walker := prune.NewWalker(p.r.load)
+		if err := walker.Walk(ctx, []pack.ChunkID{root}, func([]pack.ChunkID) {}); err != nil {
+			return err
+		}
+		if err := walker.Broken(); err != nil {
+			return fmt.Errorf("snapshot %s is damaged: %w", short(id), err)
+		}
+	}
+	return broken
 }
 
 // partRescuable returns the chunks that can be copied out of condemned packs, and the number of the others.

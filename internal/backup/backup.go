@@ -43,8 +43,8 @@ type Options struct {
 	Files    *chunker.Cutter
 	Database *chunker.Cutter
 
-	// CheckParts looks up each chunk of unchanged files, which is needed when packs
-	// are known to be missing or damaged: such files are then read again.
+	// CheckParts looks up each page and each chunk of unchanged files, which is needed when
+	// packs are known to be missing or damaged: such files are then read again.
 	CheckParts bool
 	// Start is the time when the run began, by the clock that stamps the source's files.
 	Start time.Time

@@ -184,7 +184,7 @@ func (r *run) sendUnits(ctx context.Context, dir *dirRef, path string, stats []t
 
 func (r *run) sendPart(ctx context.Context, dir *dirRef, path string, stats []tree.Stat, old tree.OldRun, last bool) error {
 	run := old.Run()
-	if !run.Digest.IsVoid() && run.Entries == len(stats) && r.digests.Stats(stats) == run.Digest && r.partsThere(old) {
+	if !run.Digest.IsVoid() && run.Entries == len(stats) && r.digests.Stats(stats) == run.Digest && r.partsThere(ctx, old) {
 		u := newUnit(path, last)
 		u.old = &old
 		r.Progress.Bytes.Add(run.Size)
@@ -198,26 +198,42 @@ func (r *run) sendPart(ctx context.Context, dir *dirRef, path string, stats []tr
 	return r.sendEntries(ctx, dir, path, stats, entries, last)
 }
 
-// partsThere reports whether the chunks of a run's files are stored, if that is in
+// partsThere reports whether a run's pages and the chunks of its files are stored, if that is in
 // doubt.
-func (r *run) partsThere(old tree.OldRun) bool {
+func (r *run) partsThere(ctx context.Context, old tree.OldRun) bool {
 	if !r.CheckParts {
 		return true
+	}
+	leaf, refs := old.Pages()
+	if !r.Writer.Has(leaf) || (!refs.IsZero() && !r.Writer.Has(refs)) {
+		return false
 	}
 	entries, err := old.Entries()
 	if err != nil {
 		return false
 	}
 	for i := range entries {
-		if !r.stored(&entries[i]) {
+		if !r.stored(ctx, &entries[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *run) stored(x *tree.Entry) bool {
-	for _, p := range x.Parts {
+// stored reports whether all chunks of a file are stored, and its list pages.
+func (r *run) stored(ctx context.Context, x *tree.Entry) bool {
+	if !r.has(x.Parts) {
+		return false
+	}
+	if !x.Listed {
+		return true
+	}
+	parts, err := tree.Parts(ctx, r.Load, x)
+	return err == nil && r.has(parts)
+}
+
+func (r *run) has(parts []tree.Part) bool {
+	for _, p := range parts {
 		if !p.ID.IsZero() && !r.Writer.Has(p.ID) {
 			return false
 		}
@@ -315,7 +331,7 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 		u.actions[i] = ActionNew
 		if before != nil {
 			u.actions[i] = ActionModified
-			if unchanged(before, st) && (!r.CheckParts || r.stored(before)) {
+			if unchanged(before, st) && (!r.CheckParts || r.stored(ctx, before)) {
 				*x = *before
 				x.Stat = *st
 				u.actions[i] = ActionUnchanged

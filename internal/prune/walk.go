@@ -22,8 +22,9 @@ type Walker struct {
 	load tree.LoadPage
 	seen map[pack.ChunkID]struct{} // inner and reference pages
 
-	mu    sync.Mutex
-	lists map[pack.ChunkID]struct{} // list pages; guarded by mu
+	mu     sync.Mutex                 // guards what follows
+	lists  map[pack.ChunkID]struct{} // list pages
+	broken error                      // the first page that could not be read
 }
 
 // NewWalker returns a Walker that loads pages with load, from several goroutines.
@@ -31,9 +32,17 @@ func NewWalker(load tree.LoadPage) *Walker {
 	return &Walker{load: load, seen: make(map[pack.ChunkID]struct{}), lists: make(map[pack.ChunkID]struct{})}
 }
 
+// Broken returns the error of the first page that could not be read, nil if all could. What is below such a page was not
+// walked.
+func (w *Walker) Broken() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.broken
+}
+
 // Walk calls emit with the ids of all pages and chunks of the trees, but for what is below pages that it went through in
 // an earlier call. An id may come several times. emit is called from several goroutines and must not keep
-// the slice. The first page that cannot be read ends the walk.
+// the slice. The error is one of the context: see Broken.
 //
 //	inner pages → reference pages → workers: ids of chunks → emit
 func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids []pack.ChunkID)) error {
@@ -44,7 +53,7 @@ func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids [
 		b := batch{emit: emit}
 		defer b.flush()
 		for _, root := range roots {
-			if err := w.tree(groupCtx, root, &b, refs); err != nil {
+			if err := w.inner(groupCtx, root, 0, &b, refs); err != nil {
 				return err
 			}
 		}
@@ -55,7 +64,7 @@ func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids [
 			b := batch{emit: emit}
 			defer b.flush()
 			for id := range refs {
-				if err := w.refs(groupCtx, id, &b); err != nil {
+				if err := w.fail(groupCtx, w.refs(groupCtx, id, &b)); err != nil {
 					return err
 				}
 			}
@@ -69,27 +78,74 @@ func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids [
 	return err
 }
 
-// tree walks the inner pages of a tree.
-func (w *Walker) tree(ctx context.Context, root pack.ChunkID, b *batch, refs chan<- pack.ChunkID) error {
-	return tree.EachPage(ctx, w.load, root, func(id pack.ChunkID) bool {
-		b.add(id)
-		return w.enter(id)
-	}, func(page, ref pack.ChunkID) error {
-		b.add(page)
-		if ref.IsZero() {
-			return nil
+// fail notes a page that could not be read and returns the error of the context.
+func (w *Walker) fail(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.broken == nil {
+		w.broken = err
+	}
+	return nil
+}
+
+// inner walks an inner page, which must be of the level want unless that is 0, and what is below it.
+func (w *Walker) inner(ctx context.Context, id pack.ChunkID, want int, b *batch, refs chan<- pack.ChunkID) error {
+	b.add(id)
+	if !w.enter(id) {
+		return nil
+	}
+	in, err := w.loadInner(ctx, id, want)
+	if err != nil {
+		return w.fail(ctx, err)
+	}
+	for i := range in.Children {
+		c := &in.Children[i]
+		if in.Level > 1 {
+			err = w.inner(ctx, c.Page, in.Level-1, b, refs)
+		} else {
+			err = w.leaf(ctx, c, b, refs)
 		}
-		b.add(ref)
-		if !w.enter(ref) {
-			return nil
+		if err != nil {
+			return err
 		}
-		select {
-		case refs <- ref:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	})
+	}
+	return nil
+}
+
+func (w *Walker) loadInner(ctx context.Context, id pack.ChunkID, want int) (*tree.Inner, error) {
+	data, err := w.load(ctx, pack.KindTree, id)
+	if err != nil {
+		return nil, err
+	}
+	in, err := tree.ParseInner(data)
+	if err == nil && want != 0 && in.Level != want {
+		err = fmt.Errorf("%w: inner page of level %d below one of %d", tree.ErrCorrupt, in.Level, want+1)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tree page %s: %w", id, err)
+	}
+	return in, nil
+}
+
+// leaf collects a leaf page, which is not read, and hands on the reference page beside it.
+func (w *Walker) leaf(ctx context.Context, c *tree.Child, b *batch, refs chan<- pack.ChunkID) error {
+	b.add(c.Page)
+	if c.Refs.IsZero() {
+		return nil
+	}
+	b.add(c.Refs)
+	if !w.enter(c.Refs) {
+		return nil
+	}
+	select {
+	case refs <- c.Refs:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (w *Walker) enter(id pack.ChunkID) bool {

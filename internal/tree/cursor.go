@@ -60,6 +60,9 @@ type OldRun struct {
 // Run returns what the page says of the run.
 func (r OldRun) Run() *Run { return &r.page.leaf.Runs[r.number] }
 
+// Pages returns the ids of the run's leaf page and of the reference page beside it, zero for none.
+func (r OldRun) Pages() (leaf, refs pack.ChunkID) { return r.page.Child.Page, r.page.Child.Refs }
+
 // Entries returns the run's entries with the parts of their files. They must not be
 // changed.
 func (r OldRun) Entries() ([]Entry, error) {

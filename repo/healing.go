@@ -1,0 +1,35 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+)
+
+// remoteStore is a Store that may be slow to list thousands of files.
+type remoteStore interface{ Remote() bool }
+
+// checkParts reports whether packs are known to be lost, so that a backup has to look for the parts of files that did not
+// change. It looks for packs that are missing, unless listing them takes long. Their rows become void.
+func (r *Repo) checkParts(ctx context.Context) (bool, error) {
+	if s, ok := r.store.(remoteStore); !ok || !s.Remote() {
+		packs, err := r.listPacks(ctx)
+		if err != nil {
+			return false, fmt.Errorf("list packs: %w", err)
+		}
+		lost, err := r.lostPacks(ctx, packs)
+		if err != nil {
+			return false, fmt.Errorf("look for packs: %w", err)
+		}
+		if len(lost) > 0 {
+			r.log.Warn("packs are missing; what they held is read again where the source still has it", "packs", len(lost))
+			r.set.Condemn(lost...)
+			return true, nil
+		}
+	}
+	for _, p := range r.pruneRecords() {
+		if len(p.Lost) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
