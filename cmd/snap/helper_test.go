@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 )
 
 // syncBuffer is a buffer for several goroutines.
@@ -47,11 +45,4 @@ func naughtyNames() []string {
 	return append(names, "\x1b]0;title\x07", "\x1b[2J", "turn\u202etxt.exe", "zero\u200bwidth", "\ufeffmark", "\U000E0041tag", `"quoted"`,
 		`back\slash`, "-rf", "--json", " ", "trailing ", "new\nline", "\r\rcarriage", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\xaf", "日本語", "größe", "👩‍👩‍👧",
 		"'", "$(id)", "`id`", "%s%n", "*", "?", "[a]", "~", "#", "a:b", "latest", strings.Repeat("l", 255))
-}
-
-// home returns an environment with an empty home.
-func home(t *testing.T) map[string]string {
-	t.Helper()
-	dir := t.TempDir()
-	return map[string]string{"HOME": dir, "SNAP_HOST": "box", "SNAP_CACHE_DIR": filepath.Join(dir, "cache")}
 }
