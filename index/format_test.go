@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/vectortest"
 	"github.com/snapkeep/snap/internal/wire"
 	"github.com/snapkeep/snap/pack"
 )
@@ -172,6 +173,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add(Encode(File{}))
 	f.Add(Encode(goldenFile()))
 	f.Add([]byte{2})
+	for _, v := range vectortest.Load(f, "index") {
+		f.Add(v.Data)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		file, err := Decode(body)
 		var packs []Pack

@@ -17,7 +17,7 @@ const (
 	MaxPackSize         = 256 << 20 // bytes of a pack file
 	MaxSegments         = 1_000_000 // segments in a pack
 	maxDirectorySize    = 64 << 20  // bytes of a directory's box
-	maxSegmentHeader    = 4*MaxSegmentChunks + 8
+	maxSegmentHeader    = 4 * MaxSegmentChunks
 	MaxSegmentBoxSize   = MaxChunkSize + maxSegmentHeader + 64
 	minSegmentRow       = 3 + 17 // bytes that a segment of one chunk takes in a directory
 	FooterSize          = 64

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/snapkeep/snap/internal/vectortest"
 )
 
 const goodConfig = `{"format":"snap","version":1,"id":"00112233445566778899aabbccddeeff","required":[],"created":"2024-02-29T12:00:00Z"}`
@@ -131,6 +133,9 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte(goodConfig))
 	f.Add([]byte(strings.Replace(goodConfig, "[]", `["x"]`, 1)))
 	f.Add(must(NewConfig(rand.Reader, time.Now())).Bytes())
+	for _, v := range vectortest.Load(f, "config") {
+		f.Add(v.Data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseConfig(data)
 		if err != nil {

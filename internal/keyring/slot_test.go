@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/snapkeep/snap/internal/vectortest"
 )
 
 func TestSlotRoundTrip(t *testing.T) {
@@ -335,6 +337,9 @@ func FuzzParseSlot(f *testing.F) {
 	k := x25519Key()
 	f.Add(newSlot(f, c, s, k.recipient, RoleFull).Data)
 	credential := k.credential()
+	for _, v := range vectortest.Load(f, "slot") {
+		f.Add(v.Data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		slot, err := ParseSlot(rename(data))
 		if err != nil {

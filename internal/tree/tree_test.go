@@ -10,6 +10,7 @@ import (
 	"sort"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/vectortest"
 	"github.com/snapkeep/snap/pack"
 	"github.com/zeebo/blake3"
 )
@@ -427,6 +428,9 @@ func FuzzLeaf(f *testing.F) {
 	seedPages(m, p)
 	for _, d := range p.data {
 		f.Add(d)
+	}
+	for _, v := range vectortest.Load(f, "leaf") {
+		f.Add(v.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if leaf, err := ParseLeaf(data); err == nil {

@@ -162,6 +162,10 @@ func openDirectory(key *boxKey, box []byte) ([]segmentRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseDirectory(plain)
+}
+
+func parseDirectory(plain []byte) ([]segmentRow, error) {
 	in := &input{rest: plain}
 	segments := readSegments(in)
 	for _, b := range in.rest {
@@ -181,6 +185,11 @@ func openSegment(key *boxKey, kind byte, box []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseSegment(plain)
+}
+
+// parseSegment takes the plaintext of a segment apart.
+func parseSegment(plain []byte) ([][]byte, error) {
 	in := &input{rest: plain}
 	codec, count := in.byte(), in.upTo(maxSegmentCount)
 	if in.err == nil && codec > 1 {
