@@ -21,6 +21,7 @@ import (
 const (
 	maxEntries     = 32 << 10 // entries between scanner and emitter, about 300 B each
 	unitEntries    = 4 << 10  // entries of a unit
+	heldUnits      = 64       // units that are handed to the emitter together
 	windowFiles    = 4 << 10  // small files that are ordered together
 	windowBytes    = 32 << 20 // and their bytes, which are not in memory yet
 	batchFiles     = 512      // files of a batch
@@ -120,10 +121,11 @@ type run struct {
 	cursor   *tree.Cursor
 	digests  tree.Digester
 	entries  *semaphore.Weighted
-	units    chan *unit
+	units    chan []*unit
 	batches  chan []*job
 	large    chan *job
 	pieces   chan *piece
+	held     []*unit // not sent to the emitter so far
 	window   []*job
 	windowed int64
 	blocks   blockPool
@@ -145,7 +147,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.Progress = &Progress{}
 	}
 	r := &run{Options: o, racy: tree.TimeOf(o.Start.Add(-o.Granularity)),
-		entries: semaphore.NewWeighted(maxEntries), units: make(chan *unit, maxEntries),
+		entries: semaphore.NewWeighted(maxEntries), units: make(chan []*unit, maxEntries),
 		batches: make(chan []*job, 1), large: make(chan *job, 64), pieces: make(chan *piece)}
 	r.lists.saver = o.Writer.NewSaver()
 	if !o.Parent.IsZero() {

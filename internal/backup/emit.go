@@ -15,7 +15,7 @@ func (r *run) emit(ctx context.Context) (pack.ChunkID, error) {
 	})
 	for {
 		select {
-		case u, ok := <-r.units:
+		case units, ok := <-r.units:
 			if !ok {
 				if err := ctx.Err(); err != nil {
 					return pack.ChunkID{}, context.Cause(ctx)
@@ -26,8 +26,10 @@ func (r *run) emit(ctx context.Context) (pack.ChunkID, error) {
 				}
 				return root, saver.Flush(ctx)
 			}
-			if err := r.emitUnit(ctx, builder, u); err != nil {
-				return pack.ChunkID{}, err
+			for _, u := range units {
+				if err := r.emitUnit(ctx, builder, u); err != nil {
+					return pack.ChunkID{}, err
+				}
 			}
 		case <-ctx.Done():
 			return pack.ChunkID{}, context.Cause(ctx)
@@ -36,10 +38,12 @@ func (r *run) emit(ctx context.Context) (pack.ChunkID, error) {
 }
 
 func (r *run) emitUnit(ctx context.Context, builder *tree.Builder, u *unit) error {
-	select {
-	case <-u.ready:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if u.ready != nil {
+		select {
+		case <-u.ready:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	defer r.entries.Release(u.weight)
 	if u.old != nil {

@@ -22,15 +22,11 @@ type unit struct {
 	unreadable bool
 	weight     int64
 
-	pending atomic.Int32  // files that are not read yet, plus one until it is sent
-	ready   chan struct{} // closed when pending is zero
+	pending atomic.Int32  // files that are not read yet
+	ready   chan struct{} // closed when pending becomes zero; nil if there are no files
 }
 
-func newUnit(path string, last bool) *unit {
-	u := &unit{path: path, last: last, ready: make(chan struct{})}
-	u.pending.Store(1)
-	return u
-}
+func newUnit(path string, last bool) *unit { return &unit{path: path, last: last} }
 
 func (u *unit) done() {
 	if u.pending.Add(-1) == 0 {
@@ -76,6 +72,9 @@ func (r *run) scanAll(ctx context.Context) error {
 		return err
 	}
 	if err := r.scan(ctx, newDirRef(root), ""); err != nil {
+		return err
+	}
+	if err := r.flushUnits(ctx); err != nil {
 		return err
 	}
 	return r.flushWindow(ctx)
@@ -381,8 +380,11 @@ func (r *run) markRacy(x *tree.Entry) {
 
 // sendJobs sends the unit, and its files to those that read them.
 func (r *run) sendJobs(ctx context.Context, u *unit, jobs []*job) error {
+	if len(jobs) > 0 {
+		u.ready = make(chan struct{})
+		u.pending.Store(int32(len(jobs)))
+	}
 	for _, j := range jobs {
-		u.pending.Add(1)
 		j.dir.users.Add(1)
 	}
 	if err := r.send(ctx, u); err != nil {
@@ -399,11 +401,15 @@ func (r *run) sendJobs(ctx context.Context, u *unit, jobs []*job) error {
 	return nil
 }
 
-// send hands a unit to the emitter. Before it waits for room it lets go of the files
-// that it holds back, on which the emitter may be waiting.
+// send hands a unit to the emitter, together with others, so that the two do not wake
+// each other for every directory. Before it waits for room it lets go of what it holds
+// back, on which the emitter may be waiting.
 func (r *run) send(ctx context.Context, u *unit) error {
 	u.weight = int64(min(len(u.entries)+1, maxEntries))
 	if !r.entries.TryAcquire(u.weight) {
+		if err := r.flushUnits(ctx); err != nil {
+			return err
+		}
 		if err := r.flushWindow(ctx); err != nil {
 			return err
 		}
@@ -411,9 +417,21 @@ func (r *run) send(ctx context.Context, u *unit) error {
 			return context.Cause(ctx)
 		}
 	}
+	r.held = append(r.held, u)
+	if len(r.held) < heldUnits && len(u.entries) < heldUnits {
+		return nil
+	}
+	return r.flushUnits(ctx)
+}
+
+// flushUnits hands the units that were held back to the emitter.
+func (r *run) flushUnits(ctx context.Context) error {
+	if len(r.held) == 0 {
+		return nil
+	}
 	select {
-	case r.units <- u:
-		u.done()
+	case r.units <- r.held:
+		r.held = nil
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -20,7 +20,7 @@ type Recipient struct {
 // Costs of the key derivation of a passphrase: log2 of scrypt's N, with r = 8, p = 1.
 // Memory is 1 KiB · 2^cost.
 const (
-	DefaultCost = 16 // 64 MiB
+	DefaultCost = 15 // 32 MiB
 	MinCost     = 15
 	MaxCost     = maxCost // 1 GiB
 	WeakestCost = 10      // with PassphraseOptions.AllowWeak
