@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
@@ -142,9 +143,14 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		s.Parent = parent.ID.String()
 	}
 	result.Duration = r.now().Sub(begin)
-	unchanged := parent != nil && parent.Root == s.Root
-	if o.DryRun || (o.SkipIfUnchanged && unchanged) {
+	if o.DryRun {
 		return result, nil
+	}
+	if o.SkipIfUnchanged && parent != nil {
+		same, err := r.sameBelow(ctx, parent, s)
+		if err != nil || same {
+			return result, err
+		}
 	}
 	if o.Check != nil {
 		if err := o.Check(s, previous); err != nil {
@@ -156,6 +162,41 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	}
 	result.Snapshot = s
 	return result, nil
+}
+
+// sameBelow reports whether two snapshots have the same files, the folders that only lead to
+// what was backed up aside.
+func (r *Repo) sameBelow(ctx context.Context, a, b *Snapshot) (bool, error) {
+	rootA, err := a.RootID()
+	if err != nil {
+		return false, err
+	}
+	rootB, err := b.RootID()
+	if err != nil {
+		return false, err
+	}
+	same := true
+	err = tree.Compare(ctx, r.load, rootA, rootB, "", func(p tree.EntryPair) error {
+		if p.A == nil || p.B == nil {
+			same = false
+			return nil
+		}
+		if c, differs := changeOf(p); differs && !leadsTo(c.Path, b.Paths) {
+			same = false
+		}
+		return nil
+	})
+	return same, err
+}
+
+// leadsTo reports whether path is a folder above one of the paths.
+func leadsTo(path string, paths []snapshot.Bytes) bool {
+	for _, p := range paths {
+		if below := strings.Trim(string(p), "/"); below != path && tree.IsWithin(below, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // newest returns the snapshot of the source that came last.

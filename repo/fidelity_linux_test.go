@@ -20,7 +20,6 @@ var fileSystems = map[string][]string{
 	"btrfs": {"mkfs.btrfs", "-q"},
 }
 
-
 // mount makes a file system in a file and mounts it, or skips the test.
 func mount(t *testing.T, kind string) string {
 	t.Helper()

@@ -76,4 +76,3 @@ func cutsOf(t *testing.T, r *repo.Repo, s *repo.Snapshot) map[int64]bool {
 	delete(cuts, pos)
 	return cuts
 }
-

@@ -110,6 +110,9 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
 	if err := keyring.SaveConfig(ctx, store, config); err != nil {
+		if errors.Is(err, fs.ErrExist) { // somebody else was faster; this key opens nothing
+			err = errors.Join(ErrExists, store.Remove(ctx, slot.Name))
+		}
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
 	return r, r.start(config, secrets, slot.Name)

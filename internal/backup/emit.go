@@ -103,7 +103,7 @@ func (r *run) compact(u *unit) {
 	u.entries = kept
 	switch {
 	case !u.last:
-	case r.Parent.IsZero():
+	case u.fresh:
 		r.summary.DirsNew++
 	case changed:
 		r.summary.DirsChanged++

@@ -19,6 +19,7 @@ type unit struct {
 	entries    []tree.Entry
 	actions    []Action // of the entries
 	last       bool     // completes the directory
+	fresh      bool     // the parent's tree does not have the directory
 	unreadable bool
 	weight     int64
 
@@ -161,7 +162,7 @@ func (r *run) dropParent(ctx context.Context, err error) {
 // sendUnits compares a directory with the runs of the parent's tree, part by part.
 func (r *run) sendUnits(ctx context.Context, dir *dirRef, path string, stats []tree.Stat, old []tree.OldRun) error {
 	if len(old) == 0 {
-		return r.sendEntries(ctx, dir, path, stats, nil, true)
+		return r.sendEntries(ctx, dir, &piecemeal{path: path, last: true, fresh: true}, stats, nil)
 	}
 	for i := range old {
 		part, last := stats, true
@@ -169,7 +170,7 @@ func (r *run) sendUnits(ctx context.Context, dir *dirRef, path string, stats []t
 			next, err := old[i+1].FirstName()
 			if err != nil {
 				r.dropParent(ctx, err)
-				return r.sendEntries(ctx, dir, path, stats, nil, true)
+				return r.sendEntries(ctx, dir, &piecemeal{path: path, last: true}, stats, nil)
 			}
 			n := sort.Search(len(stats), func(k int) bool { return stats[k].Name >= next })
 			part, stats, last = stats[:n], stats[n:], false
@@ -194,7 +195,13 @@ func (r *run) sendPart(ctx context.Context, dir *dirRef, path string, stats []tr
 		r.dropParent(ctx, err)
 		entries = nil
 	}
-	return r.sendEntries(ctx, dir, path, stats, entries, last)
+	return r.sendEntries(ctx, dir, &piecemeal{path: path, last: last}, stats, entries)
+}
+
+// piecemeal is a part of a directory that may need several units.
+type piecemeal struct {
+	path        string
+	last, fresh bool
 }
 
 // partsThere reports whether a run's pages and the chunks of its files are stored, if that is in
@@ -241,10 +248,11 @@ func (r *run) has(parts []tree.Part) bool {
 }
 
 // sendEntries makes units of stats, taking over what is unchanged from old entries.
-func (r *run) sendEntries(ctx context.Context, dir *dirRef, path string, stats []tree.Stat, old []tree.Entry, last bool) error {
+func (r *run) sendEntries(ctx context.Context, dir *dirRef, p *piecemeal, stats []tree.Stat, old []tree.Entry) error {
 	for first := true; first || len(stats) > 0; first = false {
 		n := min(len(stats), unitEntries)
-		u := newUnit(path, last && n == len(stats))
+		u := newUnit(p.path, p.last && n == len(stats))
+		u.fresh = p.fresh
 		var jobs []*job
 		jobs, old = r.fill(ctx, dir, u, stats[:n], old)
 		stats = stats[n:]
