@@ -38,7 +38,7 @@ func (p *piece) segment() uint64 { return p.key >> ordinalBits }
 // collector holds pieces until there are enough to order them by place.
 type collector struct {
 	pieces  []piece
-	files   int
+	files   int       // large files among those that the pieces are for, about
 	packs   []pack.ID // in the order of their first use
 	numbers map[pack.ID]int
 }
@@ -86,19 +86,13 @@ func (r *run) schedule(ctx context.Context, f *file) error {
 			count++
 		}
 	}
-	f.pending.Store(int32(count))
-	switch count {
-	case 0:
+	if count == 0 {
 		f.pending.Store(1)
 		return r.scheduleSimple(ctx, f)
-	case 1:
-		return r.collect(ctx, &r.small, r.limits.smallFiles, f, x.Parts, 0)
 	}
-	f.several = true
-	if err := r.collect(ctx, &r.large, r.limits.pieces, f, x.Parts, 0); err != nil {
-		return err
-	}
-	return r.countLarge(ctx)
+	f.pending.Store(int32(count))
+	f.several = count > 1
+	return r.collect(ctx, f, x.Parts, 0)
 }
 
 // scheduleListed collects the pieces of a listed file, list by list.
@@ -120,29 +114,20 @@ func (r *run) scheduleListed(ctx context.Context, f *file) error {
 				f.pending.Add(1)
 			}
 		}
-		if err := r.collect(ctx, &r.large, r.limits.pieces, f, parts, at); err != nil {
+		if err := r.collect(ctx, f, parts, at); err != nil {
 			return err
 		}
 		at += list.Length
 	}
-	if err := r.scheduleSimple(ctx, f); err != nil {
-		return err
-	}
-	return r.countLarge(ctx)
-}
-
-func (r *run) countLarge(ctx context.Context) error {
-	if r.large.files++; r.large.files >= r.limits.largeFiles {
-		return r.flush(ctx, &r.large)
-	}
-	return nil
+	return r.scheduleSimple(ctx, f)
 }
 
 // isPiece reports whether something has to be written for a part.
 func (r *run) isPiece(p *tree.Part) bool { return r.NoSparse || !p.ID.IsZero() }
 
 // collect looks up the parts of a file that begin at a place in it and keeps them as pieces.
-func (r *run) collect(ctx context.Context, c *collector, limit int, f *file, parts []tree.Part, at int64) error {
+func (r *run) collect(ctx context.Context, f *file, parts []tree.Part, at int64) error {
+	c := &r.collected
 	for i := range parts {
 		p := &parts[i]
 		if r.isPiece(p) {
@@ -155,18 +140,19 @@ func (r *run) collect(ctx context.Context, c *collector, limit int, f *file, par
 			}
 		}
 		at += p.Length
-		if len(c.pieces) < limit && len(c.packs) < maxPacks {
-			continue
-		}
-		flush := r.flush
-		if c == &r.small {
-			flush = r.flushFull
-		}
-		if err := flush(ctx, c); err != nil {
-			return err
+		if len(c.pieces) >= r.limits.pieces || len(c.packs) >= maxPacks {
+			if err := r.flushFull(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	if !f.several {
+		return nil
+	}
+	if c.files++; c.files < r.limits.largeFiles {
+		return nil
+	}
+	return r.flushLarge(ctx)
 }
 
 // find notes where the chunk of a piece is.
@@ -191,50 +177,70 @@ func (r *run) find(c *collector, p *piece) error {
 	return nil
 }
 
-// flush orders the pieces that were collected and hands them out as ranges.
-func (r *run) flush(ctx context.Context, c *collector) error {
-	return r.handOut(ctx, c, nil)
+// flushAll hands out everything that was collected.
+func (r *run) flushAll(ctx context.Context) error {
+	c := &r.collected
+	return r.handOut(ctx, c.pieces, nil)
 }
 
-// flushFull makes room in a collector of small files that is full. A segment holds files that
-// were near each other in the walk of the backup, and so are here: those of the segments that the
-// last files need are held back, because the next files will need them too and each segment
-// is to be opened once.
-func (r *run) flushFull(ctx context.Context, c *collector) error {
+// flushFull makes room in the collector. A segment holds files that were near each other in the
+// walk of the backup, and so are here: the pieces of the segments that the last ones are in are held
+// back, because the next files will need these too and each segment is to be opened once.
+func (r *run) flushFull(ctx context.Context) error {
+	c := &r.collected
 	recent := map[uint64]struct{}{}
 	for _, p := range c.pieces[len(c.pieces)-len(c.pieces)/4:] {
 		recent[p.segment()] = struct{}{}
 	}
-	var held, ready []piece
-	for _, p := range c.pieces {
-		if _, ok := recent[p.segment()]; ok && p.key != holeKey {
-			held = append(held, p)
-		} else {
-			ready = append(ready, p)
-		}
-	}
+	ready, held := c.split(func(p *piece) bool {
+		_, ok := recent[p.segment()]
+		return p.key == holeKey || !ok
+	})
 	if len(ready) < len(c.pieces)/4 || len(c.packs) >= maxPacks {
-		return r.flush(ctx, c) // they are not near each other
+		return r.flushAll(ctx) // they are not near each other
 	}
-	c.pieces = ready
-	return r.handOut(ctx, c, held)
+	return r.handOut(ctx, ready, held)
 }
 
-// handOut orders the pieces of a collector, hands them out as ranges, and leaves held in it.
-func (r *run) handOut(ctx context.Context, c *collector, held []piece) error {
-	slices.SortFunc(c.pieces, func(a, b piece) int { return cmp.Compare(a.key, b.key) })
-	for rest := c.pieces; len(rest) > 0; {
-		t := r.nextRange(c, rest)
-		rest = rest[len(t.pieces):]
+// flushLarge hands out the pieces of large files, so that not too many are open.
+func (r *run) flushLarge(ctx context.Context) error {
+	large, small := r.collected.split(func(p *piece) bool { return p.file.several })
+	return r.handOut(ctx, large, small)
+}
+
+// split returns the pieces that are ready to be handed out, and the others.
+func (c *collector) split(isReady func(p *piece) bool) (ready, held []piece) {
+	for i := range c.pieces {
+		if p := &c.pieces[i]; isReady(p) {
+			ready = append(ready, *p)
+		} else {
+			held = append(held, *p)
+		}
+	}
+	return ready, held
+}
+
+// handOut orders pieces by place and hands them out as ranges. It leaves held in the collector.
+func (r *run) handOut(ctx context.Context, ready, held []piece) error {
+	c := &r.collected
+	slices.SortFunc(ready, func(a, b piece) int { return cmp.Compare(a.key, b.key) })
+	for len(ready) > 0 {
+		t := r.nextRange(c, ready)
+		ready = ready[len(t.pieces):]
 		if err := r.send(ctx, t); err != nil {
 			return err
 		}
 	}
 	if len(held) == 0 {
-		*c = collector{} // the tasks have the pieces
+		*c = collector{}
 		return nil
 	}
-	c.pieces = held
+	c.pieces, c.files = held, 0
+	for i := range held {
+		if held[i].file.several {
+			c.files++ // at most so many files
+		}
+	}
 	return nil
 }
 

@@ -142,17 +142,15 @@ type Options struct {
 
 // limits bound what is collected before it is written.
 type limits struct {
-	smallFiles int // files of one chunk
+	pieces     int // chunks
 	largeFiles int // files of several chunks, all of which may be open at once
-	pieces     int // chunks of large files
 	readBytes  int // of a range
 }
 
-// Defaults of limits. A small file that is held takes about 500 bytes, a piece 56.
+// Defaults of limits. A small file that is held takes about 500 bytes.
 const (
-	maxSmallFiles = 16 << 10
+	maxPieces     = 16 << 10
 	maxLargeFiles = 128
-	maxPieces     = 64 << 10
 	maxReadBytes  = 2 << 20
 	maxGap        = 256 << 10 // bytes between two segments that are read rather than skipped
 )
@@ -164,9 +162,8 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	def(&o.Workers, max(2, runtime.GOMAXPROCS(0)))
-	def(&o.limits.smallFiles, maxSmallFiles)
-	def(&o.limits.largeFiles, maxLargeFiles)
 	def(&o.limits.pieces, maxPieces)
+	def(&o.limits.largeFiles, maxLargeFiles)
 	def(&o.limits.readBytes, maxReadBytes)
 	if o.Progress == nil {
 		o.Progress = new(Progress)

@@ -31,10 +31,10 @@ type run struct {
 	cancel   context.CancelCauseFunc
 
 	// Used by the walking goroutine only.
-	small, large collector
-	simple       []*file
-	groups       map[linkKey]*group
-	held         []*group // hard links that get flags at the end
+	collected collector
+	simple    []*file
+	groups    map[linkKey]*group
+	held      []*group // hard links that get flags at the end
 
 	report sync.Mutex // held while Item or Problem is called
 
@@ -161,10 +161,7 @@ func (r *run) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.flush(ctx, &r.small); err != nil {
-		return err
-	}
-	if err := r.flush(ctx, &r.large); err != nil {
+	if err := r.flushAll(ctx); err != nil {
 		return err
 	}
 	return r.flushSimple(ctx)
