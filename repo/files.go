@@ -117,7 +117,7 @@ func digits(kind fileKind, name string, n int) (fileKind, pack.ID) {
 // copied reports whether there is a second copy of files of the kind.
 func copied(kind fileKind) bool {
 	switch kind {
-	case fileConfig, fileSlot, fileContent, fileSettings, fileIndex, fileSnapshot, fileLabel:
+	case fileConfig, fileSlot, fileContent, fileSettings, fileIndex, fileSnapshot, fileLabel, filePrune:
 		return true
 	}
 	return false

@@ -56,11 +56,7 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 	if err := p.dropLabels(ctx, v); err != nil {
 		return err
 	}
-	if c, ok := p.r.store.(interface {
-		CleanTemp(ctx context.Context, age time.Duration) (int, error)
-	}); ok {
-		_, err = c.CleanTemp(ctx, tempAge)
-	}
+	_, err = cleanTemp(ctx, p.r.store, tempAge)
 	return err
 }
 

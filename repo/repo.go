@@ -40,6 +40,9 @@ type Options struct {
 	Compression string
 	// SkipVerify leaves out opening again what was written, before it counts as written.
 	SkipVerify bool
+	// Parity says whether packs and small files are protected against damage of the storage. The zero ParityMode
+	// is automatic.
+	Parity ParityMode
 	// CacheBytes bounds the memory for opened segments; 0 means 16 MiB.
 	CacheBytes int
 }
@@ -88,6 +91,9 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 	if err := checkEmpty(ctx, store); err != nil {
 		return nil, err
 	}
+	if wantsParity(store, opts.Parity) {
+		r.store = withParity(store)
+	}
 	poly, err := chunker.RandomPolynomial(opts.Random)
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
@@ -105,11 +111,11 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 	}
 	// The slot first: a repository without a key would be of no use, a key without a
 	// repository is only a leftover.
-	slot, err := keyring.AddSlot(ctx, store, config, secrets, to, keyring.SlotOptions{Role: opts.Role, Label: opts.Label, Created: r.now()})
+	slot, err := keyring.AddSlot(ctx, r.store, config, secrets, to, keyring.SlotOptions{Role: opts.Role, Label: opts.Label, Created: r.now()})
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
-	if err := keyring.SaveConfig(ctx, store, config); err != nil {
+	if err := keyring.SaveConfig(ctx, r.store, config); err != nil {
 		if errors.Is(err, fs.ErrExist) { // somebody else was faster; this key opens nothing
 			err = errors.Join(ErrExists, store.Remove(ctx, slot.Name))
 		}
@@ -131,7 +137,7 @@ func checkEmpty(ctx context.Context, store Store) error {
 	}
 	found := errors.New("found")
 	err := store.List(ctx, "", func(name string, _ int64, _ time.Time) error {
-		if strings.HasPrefix(name, "keys/") {
+		if strings.HasPrefix(strings.TrimPrefix(name, copyPrefix), "keys/") {
 			return nil // left by an attempt that was cut off before snap.json
 		}
 		return found
@@ -145,15 +151,18 @@ func checkEmpty(ctx context.Context, store Store) error {
 // Open opens the repository in a store. The Repo does not close the store.
 func Open(ctx context.Context, store Store, credential *Credential, opts Options) (*Repo, error) {
 	r := newRepo(store, opts)
-	config, err := keyring.LoadConfig(ctx, store)
+	protected, err := hasParity(ctx, store, opts.Parity)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
-		}
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
-	opened, err := keyring.OpenStore(ctx, store, config, credential)
+	if protected {
+		r.store = withParity(store)
+	}
+	config, opened, err := r.openKeys(ctx, credential)
 	if err != nil {
+		if _, _, statErr := store.Stat(ctx, keyring.ConfigName); errors.Is(statErr, fs.ErrNotExist) && !protected {
+			return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
+		}
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	for _, skipped := range opened.Skipped {
@@ -183,8 +192,12 @@ func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName 
 	r.config, r.secrets, r.slotName = config, secrets, slotName
 	r.meta = secrets.Metadata(config.ID)
 	r.records = sealed.New(r.store, r.meta)
+	r.records.Fallback(copies{r.store})
 	r.content = keyring.NewContentKeys(secrets, config.ID, func(ctx context.Context, id seal.KeyID) ([]byte, error) {
-		return sealed.ReadFile(ctx, r.store, keyring.ContentKeyName(id), 64<<10)
+		return r.loadContentKey(ctx, keyring.ContentKeyName(id), func(file []byte) bool {
+			_, err := secrets.UnwrapContentKey(id, file)
+			return err == nil
+		})
 	})
 	r.keys = chunks.Keys{Repository: config.ID, ChunkIDs: secrets.IDKey(), Metadata: r.meta, Content: r.content.Key, NewContent: r.newContentKey}
 	r.openIndex()

@@ -133,6 +133,12 @@ func TestFailures(t *testing.T) {
 			t.Parallel()
 			s := base.copy(t)
 			s.docs = base.docs // paths in the snapshot
+			// With second copies most of this would not even be noticed.
+			for _, folder := range []string{"copy", "parity"} {
+				if err := os.RemoveAll(filepath.Join(s.repo, folder)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if c.prepare != nil {
 				c.prepare(t, s)
 			}

@@ -51,10 +51,14 @@ var (
 // Records stores and loads the records of one repository. It is safe for concurrent
 // use.
 type Records struct {
-	store Store
-	key   *seal.Key
-	codec *record.Codec
+	store  Store
+	key    *seal.Key
+	codec  *record.Codec
+	second Store // nil for none
 }
+
+// Fallback makes Load look into second for records that are damaged. Call it before Load.
+func (r *Records) Fallback(second Store) { r.second = second }
 
 // New returns the Records in store, sealed with the metadata key.
 func New(store Store, key *seal.Key) *Records {
@@ -62,7 +66,7 @@ func New(store Store, key *seal.Key) *Records {
 	if err != nil {
 		panic("sealed: internal error: " + err.Error()) // only an unknown level fails
 	}
-	return &Records{store, key, codec}
+	return &Records{store: store, key: key, codec: codec}
 }
 
 // Seal returns the file that holds body, and its name's ID.
@@ -111,10 +115,21 @@ func (r *Records) OpenAny(k Kind, file []byte) ([]byte, error) {
 	return body, err
 }
 
-// Load reads and opens the record id.
+// Load reads and opens the record id, or what the fallback has of it if it is damaged.
 func (r *Records) Load(ctx context.Context, k Kind, id pack.ID) ([]byte, error) {
+	body, err := r.load(ctx, r.store, k, id)
+	if err == nil || r.second == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
+		return body, err
+	}
+	if second, err := r.load(ctx, r.second, k, id); err == nil {
+		return second, nil
+	}
+	return nil, err
+}
+
+func (r *Records) load(ctx context.Context, store Store, k Kind, id pack.ID) ([]byte, error) {
 	name := k.Prefix + id.String()
-	file, err := ReadFile(ctx, r.store, name, int64(k.Limit)+1024)
+	file, err := ReadFile(ctx, store, name, int64(k.Limit)+1024)
 	if err != nil {
 		return nil, err
 	}
