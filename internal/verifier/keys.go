@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	maxSmallFile = 64 << 10 // snap.json, key slots, content keys
-	maxCost      = 20
-	maxSlots     = 64
+	maxSmallFile  = 64 << 10 // snap.json, key slots, content keys
+	maxCost       = 20
+	maxSlots      = 64
+	maxRecipients = 16 // of a slot's age file
 )
 
 // Credential opens key slots.
@@ -145,8 +146,8 @@ func (s *slot) checkHeader() error {
 			continue
 		}
 		count++
-		isScrypt, isSSH := words[1] == "scrypt", strings.HasPrefix(words[1], "ssh-")
-		if isScrypt != (s.slotType == "passphrase") || isSSH != (s.slotType == "ssh") {
+		isScrypt, isSSH := words[1] == "scrypt", words[1] == "ssh-ed25519" || words[1] == "ssh-rsa"
+		if isScrypt != (s.slotType == "passphrase") || (s.slotType == "ssh" && !isSSH) {
 			return damaged("type %.40q does not fit the recipient %.40q", s.slotType, words[1])
 		}
 		if isScrypt {
@@ -156,7 +157,7 @@ func (s *slot) checkHeader() error {
 			}
 		}
 	}
-	if count == 0 || (count > 1 && s.slotType == "passphrase") {
+	if count == 0 || count > maxRecipients || (count > 1 && s.slotType == "passphrase") {
 		return damaged("%d recipients", count)
 	}
 	return nil
