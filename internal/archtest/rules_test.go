@@ -1,0 +1,110 @@
+package archtest
+
+// packages lists every package of the module with those of the module that it may import. They come from the
+// bottom up: a package may import only what stands above it here. Packages whose names end in test, and
+// programs in folders called generate, serve tests and may import more.
+const packages = `
+internal/wire:
+internal/compress:
+internal/seal:
+internal/udiff:
+internal/filter:
+internal/durable:
+internal/retention:
+internal/term:
+internal/progress: internal/term
+internal/record: internal/compress internal/wire
+pack: internal/compress internal/seal internal/wire
+chunker:
+index: internal/wire pack
+internal/parity: pack
+internal/keyring: internal/seal pack
+internal/sealed: internal/compress internal/record internal/seal pack
+internal/snapshot: pack
+internal/tree: internal/wire pack
+internal/inode: internal/tree
+
+internal/store:
+internal/ratelimit: internal/store
+internal/sshconn:
+internal/store/spool: internal/store
+internal/store/mem: internal/store
+internal/store/faulty: internal/store internal/store/mem
+internal/store/local: internal/durable internal/store
+internal/store/sftp: internal/durable internal/sshconn internal/store internal/store/spool
+internal/store/s3: internal/store internal/store/spool
+
+internal/source: internal/tree
+internal/source/iofs: internal/source internal/tree
+internal/source/stream: internal/source internal/tree
+internal/source/local: internal/filter internal/inode internal/source internal/tree
+internal/target: internal/inode internal/tree
+
+internal/chunks: index internal/compress internal/seal internal/sealed pack
+internal/backup: chunker internal/chunks internal/source internal/tree pack
+internal/restore: index internal/chunks internal/filter internal/target internal/tree pack
+internal/check: index internal/compress internal/seal internal/tree pack
+internal/prune: index internal/chunks internal/seal internal/tree pack
+internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
+
+repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+cmd/snap: index internal/filter internal/inspect internal/keyring internal/progress internal/ratelimit internal/retention internal/snapshot internal/source/local internal/term internal/tree internal/udiff pack repo
+
+internal/verifier:
+internal/verifier/snapverify: internal/verifier
+
+internal/archtest:
+internal/torturetest:
+internal/vectortest:
+internal/proxytest:
+internal/s3test: internal/proxytest
+internal/crashtest: internal/verifier
+internal/sshdtest: internal/sshconn
+repo/sourcetest: internal/source internal/tree
+repo/storetest:
+internal/goldentest:
+internal/vectortest/generate: internal/vectortest
+internal/goldentest/generate: internal/goldentest internal/keyring internal/verifier repo
+`
+
+// outside lists imports from outside the module that only some packages may have: a path, or a path and all
+// below it, and who. What is not listed here is free if it is of the standard library, and forbidden if not. The
+// first line that fits counts. Packages for tests are not asked about the standard library.
+const outside = `
+# The operating system. All that depends on it is in a few places; formats and rules are pure.
+os/user: internal/source/local internal/sshconn repo cmd/snap
+os: index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
+syscall: internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
+unsafe: internal/inode internal/target
+golang.org/x/sys: index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/goldentest/generate cmd/snap
+golang.org/x/term: internal/term cmd/snap
+github.com/hanwen/go-fuse/v2: cmd/snap
+
+# Keys and randomness.
+crypto: internal/durable internal/keyring internal/seal internal/snapshot internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
+filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
+golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
+golang.org/x/crypto/ssh: internal/keyring internal/sshconn internal/sshdtest cmd/snap
+github.com/zeebo/blake3: index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
+
+# Compression, and what mends.
+compress:
+github.com/klauspost/compress: internal/compress internal/verifier
+github.com/klauspost/reedsolomon: internal/parity
+github.com/restic/chunker: chunker
+
+# The network.
+net/url: internal/sshconn internal/store/s3 internal/store/sftp repo
+net: internal/sshconn internal/store/s3
+github.com/pkg/sftp: internal/store/sftp
+github.com/minio/minio-go/v7: internal/s3test internal/store/s3
+
+# Goroutines, and the command line.
+golang.org/x/sync: internal/backup internal/check internal/chunks internal/prune internal/restore internal/store/s3 repo
+github.com/spf13: cmd/snap
+
+# Tests.
+testing:
+github.com/google/go-cmp:
+github.com/rogpeppe/go-internal:
+`
