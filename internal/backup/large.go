@@ -119,16 +119,16 @@ func (r *run) saveLargeJob(ctx context.Context, j *job) error {
 		return err
 	}
 	defer f.Close()
-	return r.saveLarge(ctx, j, f)
-}
-
-// saveLarge reads an open file block by block. The workers save a block while the next is
-// read.
-func (r *run) saveLarge(ctx context.Context, j *job, f source.File) error {
 	before, err := r.begin(ctx, j, f)
 	if err != nil || before == nil {
 		return err
 	}
+	return r.saveLarge(ctx, j, f, before)
+}
+
+// saveLarge reads an open file block by block. The workers save a block while the next is
+// read.
+func (r *run) saveLarge(ctx context.Context, j *job, f source.File, before *tree.Stat) error {
 	l := &largeFile{run: r, cutter: r.Files, name: j.entry.Name, file: f,
 		parts: tree.NewPartList(func(page []byte) (pack.ChunkID, error) { return r.lists.save(ctx, page) })}
 	defer l.drop()

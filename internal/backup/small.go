@@ -86,14 +86,12 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 		return err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return r.unreadable(ctx, j, err)
-	} else if st.Size > r.smallest() || st.Size < 0 {
-		return r.saveLarge(ctx, j, f) // it grew meanwhile
-	}
 	before, err := r.begin(ctx, j, f)
 	if err != nil || before == nil {
 		return err
+	}
+	if before.Size > r.smallest() || before.Size < 0 {
+		return r.saveLarge(ctx, j, f, before) // it grew meanwhile
 	}
 	var parts []tree.Part
 	for {
