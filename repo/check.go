@@ -16,6 +16,7 @@ import (
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 )
 
@@ -23,6 +24,7 @@ import (
 type checking struct {
 	r      *Repo
 	o      CheckOptions
+	load   tree.LoadPage
 	result *CheckResult
 
 	packs   packFiles
@@ -49,6 +51,11 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckResult, error) 
 }
 
 func (r *Repo) check(ctx context.Context, o CheckOptions) (*checking, error) {
+	return r.checkWith(ctx, o, badPacks{}, r.load)
+}
+
+// checkWith checks with what is known about packs already, and pages that load loads.
+func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load tree.LoadPage) (*checking, error) {
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
@@ -60,7 +67,7 @@ func (r *Repo) check(ctx context.Context, o CheckOptions) (*checking, error) {
 		return nil, err
 	}
 	o.ReadData = o.ReadData || o.Subset != ""
-	c := &checking{r: r, o: o, result: &CheckResult{}, content: map[string]bool{}, bad: badPacks{}}
+	c := &checking{r: r, o: o, result: &CheckResult{}, content: map[string]bool{}, bad: bad, load: load}
 	// Snapshots are listed before the index and the index before the packs' presence is judged, so
 	// that whoever writes or prunes beside leaves no trace that looks like damage.
 	snapshots, err := c.snapshots(ctx)
@@ -175,11 +182,15 @@ func (r *Repo) checkFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	return r.checkBytes(ctx, strings.TrimPrefix(name, copyPrefix), data)
+}
+
+// checkBytes returns what is wrong with the bytes of a small file.
+func (r *Repo) checkBytes(ctx context.Context, name string, data []byte) (err error) {
 	if tells, matches := hashedName(name, pack.SumID(data)); tells && !matches {
 		return fmt.Errorf("%w: its bytes do not match its name", ErrDamaged)
 	}
-	plain := strings.TrimPrefix(name, copyPrefix)
-	kind, id := classify(plain)
+	kind, id := classify(name)
 	switch kind {
 	case fileConfig:
 		config, err := keyring.ParseConfig(data)
@@ -188,11 +199,11 @@ func (r *Repo) checkFile(ctx context.Context, name string) error {
 		}
 		return err
 	case fileSlot:
-		_, err = keyring.ParseSlot(keyring.File{Name: plain, Data: data})
+		_, err = keyring.ParseSlot(keyring.File{Name: name, Data: data})
 	case fileContent:
 		if r.secrets.Role() == RoleFull {
 			var key seal.KeyID
-			_, _ = hex.Decode(key[:], []byte(strings.TrimPrefix(plain, keyring.ContentPrefix))) // 16 digits, as classify saw
+			_, _ = hex.Decode(key[:], []byte(strings.TrimPrefix(name, keyring.ContentPrefix))) // 16 digits, as classify saw
 			_, err = r.secrets.UnwrapContentKey(key, data)
 		}
 	case fileSettings:
@@ -204,7 +215,7 @@ func (r *Repo) checkFile(ctx context.Context, name string) error {
 	case fileLabel:
 		_, err = r.records.Open(sealed.Label, id, data)
 	case filePrune:
-		_, err = r.loadPruneRecord(ctx, id)
+		_, err = r.records.Open(sealed.Prune, id, data)
 	}
 	return err
 }
@@ -334,7 +345,7 @@ func (c *checking) packRead(p index.PackInfo, report check.PackReport) {
 
 // trees looks at the trees of snapshots and tells which of their files damage reaches.
 func (c *checking) trees(ctx context.Context, snapshots []*Snapshot) error {
-	trees := check.NewTrees(c.r.load, c.has)
+	trees := check.NewTrees(c.load, c.has)
 	for _, s := range snapshots {
 		root, err := s.RootID()
 		if err != nil {

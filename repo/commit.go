@@ -141,8 +141,12 @@ func (w *writing) secure(ctx context.Context, s *Snapshot) error {
 			w.mustVerify = false
 			continue // until nothing new was found
 		}
-		if err := w.r.rescue(ctx, missing); err != nil {
+		damaged, err := w.r.rescue(ctx, missing)
+		if err != nil {
 			return err
+		}
+		if len(damaged) > 0 {
+			return fmt.Errorf("%w: packs are damaged", ErrOvertaken)
 		}
 		w.mustVerify = true
 	}
@@ -214,48 +218,62 @@ func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, 
 	return missing, err
 }
 
-// rescue copies chunks that are in condemned packs alone to new packs, and indexes these. The error wraps ErrOvertaken if
-// one is gone.
-func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) error {
-	type segment struct {
-		pack   pack.ID
-		offset uint32
-	}
-	wanted := map[segment]bool{}
-	tried := map[pack.ID]error{}
+// place is a segment.
+type place struct {
+	pack   pack.ID
+	offset uint32
+}
+
+// rescue copies chunks that are in condemned packs alone to new packs, and indexes these. It returns the packs that are damaged,
+// so that what they alone hold was not copied. The error wraps ErrOvertaken if a chunk is gone.
+func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack.ID]bool, err error) {
+	damaged = map[pack.ID]bool{}
 	c := prune.NewCopier(r.store, r.meta, r.config.ID, r.opts.PackSize)
 	defer c.Abandon()
-	order := map[pack.ID]pack.Class{}
-	for _, id := range ids {
-		where, err := r.rescuable(ctx, id, tried)
-		if err != nil {
-			return err
+	tried := map[pack.ID]error{}
+	for len(ids) > 0 {
+		wanted := map[place]bool{}
+		from := map[pack.ID][]pack.ChunkID{}
+		classes := map[pack.ID]pack.Class{}
+		for _, id := range ids {
+			l, err := r.rescuable(ctx, id, tried)
+			if errors.Is(err, prune.ErrDamaged) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			wanted[place{l.Pack, l.Offset}] = true
+			from[l.Pack], classes[l.Pack] = append(from[l.Pack], id), l.Class
 		}
-		wanted[segment{where.Pack, where.Offset}] = true
-		order[where.Pack] = where.Class
-	}
-	for id, class := range order {
-		size, _, err := r.store.Stat(ctx, pack.Name(class, id))
-		if err == nil {
-			_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[segment{id, offset}] })
-		}
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, prune.ErrDamaged) {
-			return fmt.Errorf("%w: %w", ErrOvertaken, err)
-		}
-		if err != nil {
-			return err
+		ids = nil
+		for id, class := range classes {
+			size, _, err := r.store.Stat(ctx, pack.Name(class, id))
+			if err == nil {
+				_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[place{id, offset}] })
+			}
+			switch {
+			case errors.Is(err, prune.ErrDamaged):
+				damaged[id], tried[id] = true, err
+				ids = append(ids, from[id]...) // another pack may have them
+			case errors.Is(err, fs.ErrNotExist):
+				return nil, fmt.Errorf("%w: %w", ErrOvertaken, err)
+			case err != nil:
+				return nil, err
+			}
 		}
 	}
 	packs, err := c.Finish(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = r.saveIndex(ctx, packs, nil)
 	}
-	_, err = r.saveIndex(ctx, packs, nil)
-	return err
+	return damaged, err
 }
 
-// rescuable returns a place of the chunk in a pack that is there. tried holds packs that were looked for.
+// rescuable returns a place of the chunk in a pack that is there. tried holds packs that were looked for. The error wraps
+// prune.ErrDamaged if all that are there are damaged, ErrOvertaken if none is there.
 func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID]error) (index.Location, error) {
+	var damaged error
 	for _, l := range r.set.Locations(id) {
 		err, ok := tried[l.Pack]
 		if !ok {
@@ -268,6 +286,12 @@ func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID
 		if err == nil {
 			return l, nil
 		}
+		if errors.Is(err, prune.ErrDamaged) {
+			damaged = err
+		}
+	}
+	if damaged != nil {
+		return index.Location{}, damaged
 	}
 	return index.Location{}, fmt.Errorf("%w: chunk %s", ErrOvertaken, id)
 }

@@ -28,7 +28,7 @@ func (p *pruner) removeCondemned(ctx context.Context, v *view) error {
 	for id := range v.records {
 		if p.expired(v, id) {
 			for _, c := range p.r.pruneRecord(id).Condemned {
-				going[c] = true
+				going[c] = !v.keep[c]
 			}
 		}
 	}
@@ -110,8 +110,8 @@ func (p *pruner) settle(ctx context.Context, v *view) (bool, error) {
 			return false, err
 		}
 		rescue, _, err := p.partRescuable(ctx, only)
-		if err == nil && len(rescue) > 0 {
-			err = p.r.rescue(ctx, rescue)
+		if err == nil {
+			err = p.copyOut(ctx, v, rescue)
 		}
 		if err != nil {
 			return false, err

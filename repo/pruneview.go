@@ -25,8 +25,9 @@ type view struct {
 	records   map[pack.ID]time.Time // prune records
 	condemned map[pack.ID]bool      // packs
 	packs     packFiles
-	lost      []pack.ID // packs of the index that are missing and not condemned
-	before    time.Time // packs that were stored after it are young
+	lost      []pack.ID        // packs of the index that are missing and not condemned
+	keep      map[pack.ID]bool // packs that must not be removed, though they are condemned
+	before    time.Time        // packs that were stored after it are young
 }
 
 // young reports whether a pack may belong to a backup that runs.
@@ -38,7 +39,7 @@ func (v *view) young(id pack.ID) bool {
 // look lists everything anew. A snapshot that is moved meanwhile is seen at least once: those that come go through
 // pending/ to snapshots/, those that go from snapshots/ to trash/.
 func (p *pruner) look(ctx context.Context) (*view, error) {
-	v := &view{snapshots: map[pack.ID]*Snapshot{}, condemned: map[pack.ID]bool{}, before: p.now.Add(-youngPack)}
+	v := &view{snapshots: map[pack.ID]*Snapshot{}, condemned: map[pack.ID]bool{}, keep: map[pack.ID]bool{}, before: p.now.Add(-youngPack)}
 	if p.o.Now {
 		v.before = p.now.Add(100 * 365 * 24 * time.Hour) // nobody else writes
 	}
@@ -215,8 +216,8 @@ func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
 	p.result.Snapshots = len(v.snapshots)
 	var rescue []pack.ChunkID
 	rescue, m.gone, err = p.partRescuable(ctx, only)
-	if err == nil && len(rescue) > 0 && !p.o.DryRun {
-		err = p.r.rescue(ctx, rescue)
+	if err == nil {
+		err = p.copyOut(ctx, v, rescue)
 	}
 	if err != nil {
 		m.marks.Close()
@@ -295,6 +296,18 @@ func (p *pruner) nameBroken(ctx context.Context, v *view, broken error) error {
 		}
 	}
 	return broken
+}
+
+// copyOut copies chunks out of condemned packs. Those that are damaged, and hold what nobody else does, have to stay.
+func (p *pruner) copyOut(ctx context.Context, v *view, ids []pack.ChunkID) error {
+	if len(ids) == 0 || p.o.DryRun {
+		return nil
+	}
+	damaged, err := p.r.rescue(ctx, ids)
+	for id := range damaged {
+		v.keep[id] = true
+	}
+	return err
 }
 
 // partRescuable returns the chunks that can be copied out of condemned packs, and the number of the others.

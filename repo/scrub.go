@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/snapkeep/snap/internal/check"
+	"github.com/snapkeep/snap/internal/parity"
+	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/pack"
 	"golang.org/x/sync/errgroup"
 )
@@ -46,6 +48,10 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 		h := check.NewHasher(store)
 		return func(ctx context.Context, f storeFile) error {
 			sum, read, err := h.Sum(ctx, f.name, f.size)
+			kind, id := classify(f.name)
+			if kind == fileParity && err == nil {
+				err = checkParity(ctx, store, id)
+			}
 			o.Progress.Packs.Add(1)
 			o.Progress.Bytes.Add(read)
 			if ctx.Err() != nil {
@@ -55,6 +61,7 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 				return nil // removed since
 			}
 			tells, matches := hashedName(f.name, sum)
+			tells, matches = tells || kind == fileParity, matches || kind == fileParity
 			if err == nil && tells && !matches {
 				err = fmt.Errorf("%w: its bytes do not match its name", ErrDamaged)
 			}
@@ -78,6 +85,28 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 		return result, ErrDamagedFound
 	}
 	return result, nil
+}
+
+// checkParity returns what is wrong with the parity of a pack.
+func checkParity(ctx context.Context, store Store, id pack.ID) error {
+	_, err := readParity(ctx, store, id)
+	return err
+}
+
+// readParity reads the parity of a pack. An error beside it says that it is damaged in part.
+func readParity(ctx context.Context, store Store, id pack.ID) (*parity.File, error) {
+	file, err := sealed.ReadFile(ctx, store, parityName(id), parity.MaxFileSize)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parity.Parse(file)
+	if err != nil {
+		return nil, err
+	}
+	if p.Name != id {
+		return nil, fmt.Errorf("%w: it is of pack %s", parity.ErrCorrupt, p.Name)
+	}
+	return p, p.Damaged
 }
 
 func sortDamage(d []Damage) {

@@ -1,0 +1,405 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/check"
+	"github.com/snapkeep/snap/internal/parity"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/pack"
+)
+
+// repairing is the state of one Repair.
+type repairing struct {
+	r         *Repo
+	o         RepairOptions
+	raw       Store // without what protects
+	protected bool
+	coder     parity.Coder
+	result    *RepairResult
+
+	all     map[string]int64 // files of the store with their sizes
+	packs   packFiles
+	overlay overlay // mended packs of pages, for a dry run
+
+	mu     sync.Mutex // guards what follows while packs are hashed
+	broken []packFile // packs whose bytes do not match their names
+	lost   []packFile // those of them, and of missing ones, that cannot be mended
+}
+
+// Repair makes whole again what can be: from parity, from second copies, and the index from the packs. It removes nothing: damaged
+// bytes are put aside. What cannot be mended is void from then on, so that the next backup reads anew what the source still
+// has. The error is ErrDamagedFound if there was damage, mended or not; the result tells what is left.
+func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, error) {
+	if o.Progress == nil {
+		o.Progress = &CheckProgress{}
+	}
+	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}}
+	if o.DryRun {
+		p.overlay = overlay{}
+	}
+	switch s := r.store.(type) {
+	case *redundant:
+		p.raw, p.protected = s.Store, true
+	case *redundantSpooler:
+		p.raw, p.protected = s.Store, true
+	}
+	if !o.DryRun {
+		defer r.enter(ctx, "repair").leave()
+	}
+	if err := p.run(ctx); err != nil {
+		return p.result, fmt.Errorf("repair: %w", err)
+	}
+	if p.result.found() {
+		return p.result, ErrDamagedFound
+	}
+	return p.result, nil
+}
+
+// found reports whether there was any damage.
+func (r *RepairResult) found() bool {
+	return len(r.Mended)+r.Indexed+len(r.Damage)+len(r.Affected) > 0
+}
+
+func (p *repairing) run(ctx context.Context) error {
+	err := p.raw.List(ctx, "", func(name string, size int64, modTime time.Time) error {
+		p.all[name] = size
+		p.packs.add(name, size, modTime)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.packs.sort()
+	if err := p.mendSmall(ctx); err != nil {
+		return err
+	}
+	if err := p.r.syncIndex(ctx); err != nil {
+		return err
+	}
+	if err := p.hashPacks(ctx); err != nil {
+		return err
+	}
+	if err := p.mendPacks(ctx); err != nil {
+		return err
+	}
+	if err := p.reindex(ctx); err != nil {
+		return err
+	}
+	bad, err := p.giveUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.assess(ctx, bad); err != nil {
+		return err
+	}
+	if p.o.DryRun || !p.result.found() {
+		return nil
+	}
+	return p.r.note(ctx, LogEntry{What: "repair", Files: p.result.Mended})
+}
+
+// mendSmall compares small files with their copies, and makes either whole with the other.
+func (p *repairing) mendSmall(ctx context.Context) error {
+	var names []string
+	for name := range p.all {
+		plain := strings.TrimPrefix(name, copyPrefix)
+		if kind, _ := classify(plain); copied(kind) {
+			names = append(names, plain)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		file, fileErr := p.good(ctx, name, name)
+		second, copyErr := p.good(ctx, copyPrefix+name, name)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var err error
+		switch {
+		case fileErr == nil && copyErr == nil:
+		case fileErr == nil && (p.protected || !errors.Is(copyErr, fs.ErrNotExist)):
+			err = p.replace(ctx, copyPrefix+name, file)
+		case fileErr == nil:
+		case copyErr == nil:
+			err = p.replace(ctx, name, second)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// good returns the bytes of a small file if they are what plain is to be.
+func (p *repairing) good(ctx context.Context, name, plain string) ([]byte, error) {
+	if _, ok := p.all[name]; !ok {
+		return nil, fs.ErrNotExist
+	}
+	data, err := sealed.ReadFile(ctx, p.raw, name, int64(sealed.Index.Limit)+1024)
+	if err == nil {
+		err = p.r.checkBytes(ctx, plain, data)
+	}
+	return data, err
+}
+
+// replace gives a file other bytes. What stands there is put aside.
+func (p *repairing) replace(ctx context.Context, name string, data []byte) error {
+	p.result.Mended = append(p.result.Mended, name)
+	if p.o.DryRun {
+		return nil
+	}
+	if err := p.putAside(ctx, name); err != nil {
+		return err
+	}
+	if err := p.raw.Create(ctx, name, bytes.NewReader(data), int64(len(data))); err != nil {
+		return fmt.Errorf("write mended %s: %w", name, err)
+	}
+	p.all[name] = int64(len(data))
+	return nil
+}
+
+// overlay holds what a dry run would write. A nil overlay keeps nothing.
+type overlay map[string][]byte
+
+func (o overlay) put(name string, data []byte) {
+	if o != nil {
+		o[name] = data
+	}
+}
+
+// over is a store with an overlay, for reading.
+type over struct {
+	Store
+	overlay overlay
+}
+
+func (s over) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	if data, ok := s.overlay[name]; ok {
+		return bytes.NewReader(data).ReadAt(p, off)
+	}
+	return s.Store.ReadAt(ctx, name, p, off)
+}
+
+// asideStep is how much of a damaged file is read at once. What cannot be read becomes zeros.
+const asideStep = 64 << 10
+
+// putAside moves what can be read of a file to bad/. It does nothing if there is no such file.
+func (p *repairing) putAside(ctx context.Context, name string) error {
+	size, _, err := p.raw.Stat(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if size > pack.MaxPackSize {
+		return fmt.Errorf("put %s aside: %w: %d bytes", name, ErrDamaged, size)
+	}
+	data := make([]byte, size)
+	for off := 0; off < len(data); off += asideStep {
+		part := data[off:min(off+asideStep, len(data))]
+		if n, err := p.raw.ReadAt(ctx, name, part, int64(off)); n < len(part) && err != nil {
+			clear(part[n:])
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	aside := badPrefix + name + "." + hex.EncodeToString(random[:])
+	if err := p.raw.Create(ctx, aside, bytes.NewReader(data), size); err != nil {
+		return fmt.Errorf("put %s aside: %w", name, err)
+	}
+	p.all[aside] = size
+	if err := p.raw.Remove(ctx, name); err != nil {
+		return fmt.Errorf("put %s aside: %w", name, err)
+	}
+	return nil
+}
+
+// hashPacks compares the bytes of all packs with their names.
+func (p *repairing) hashPacks(ctx context.Context) error {
+	for i := range p.packs {
+		p.o.Progress.TotalPacks.Add(1)
+		p.o.Progress.TotalBytes.Add(p.packs[i].size)
+	}
+	return inParallel(ctx, p.packs, func() func(context.Context, packFile) error {
+		h := check.NewHasher(p.raw)
+		return func(ctx context.Context, f packFile) error {
+			sum, read, err := h.Sum(ctx, f.name(), f.size)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			p.o.Progress.Packs.Add(1)
+			p.o.Progress.Bytes.Add(read)
+			if (err != nil && !errors.Is(err, fs.ErrNotExist)) || (err == nil && sum != f.id) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.broken = append(p.broken, f)
+			}
+			return nil
+		}
+	})
+}
+
+// missingPacks returns the packs that the index or parity knows and the store has not.
+func (p *repairing) missingPacks() (missing []packFile) {
+	seen := map[pack.ID]bool{}
+	for info := range p.r.set.Packs() {
+		seen[info.ID] = true
+		if !info.Condemned && p.packs.find(info.ID) == nil {
+			missing = append(missing, packFile{id: info.ID, size: info.Size, class: info.Class})
+		}
+	}
+	for name := range p.all {
+		kind, id := classify(name)
+		if kind == fileParity && !seen[id] && p.packs.find(id) == nil {
+			missing = append(missing, packFile{id: id})
+		}
+	}
+	return missing
+}
+
+// mendPacks makes broken and missing packs whole, and parity where it is missing.
+func (p *repairing) mendPacks(ctx context.Context) error {
+	for _, f := range append(p.broken, p.missingPacks()...) {
+		name, data, err := p.mend(ctx, f)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			p.lost = append(p.lost, f)
+			continue
+		}
+		if err := p.replace(ctx, name, data); err != nil {
+			return err
+		}
+		whole := packFile{id: f.id, size: int64(len(data)), class: pack.ClassData}
+		if kind, _ := classify(name); kind == fileMeta {
+			whole.class = pack.ClassMeta
+			p.overlay.put(name, data)
+		}
+		p.packs.insert(whole)
+	}
+	if !p.protected {
+		return nil
+	}
+	return p.mendParity(ctx)
+}
+
+// mend returns the right bytes of a pack, and its name in the store.
+func (p *repairing) mend(ctx context.Context, f packFile) (name string, data []byte, err error) {
+	par, err := readParity(ctx, p.raw, f.id)
+	if par == nil {
+		return "", nil, err
+	}
+	// The pack itself, or what a repair that was cut off has put aside.
+	sources := []string{pack.Name(pack.ClassData, f.id), pack.Name(pack.ClassMeta, f.id)}
+	for name := range p.all {
+		if strings.HasPrefix(name, badPrefix) && strings.Contains(name, f.id.String()) {
+			sources = append(sources, name)
+		}
+	}
+	err = fs.ErrNotExist
+	for _, source := range sources {
+		if _, ok := p.all[source]; !ok {
+			continue
+		}
+		if data, _, err = p.coder.Mend(ctx, par, storeReader{ctx, p.raw, source}); err == nil {
+			class, _, err := pack.ReadDirectoryFrom(bytes.NewReader(data), int64(len(data)), p.r.meta, p.r.config.ID)
+			return pack.Name(class, f.id), data, err
+		}
+	}
+	return "", nil, err
+}
+
+// mendParity makes the parity of whole packs that have none, or damaged one.
+func (p *repairing) mendParity(ctx context.Context) error {
+	for i := range p.packs {
+		f := &p.packs[i]
+		if slices.ContainsFunc(p.lost, func(l packFile) bool { return l.id == f.id }) {
+			continue
+		}
+		if _, err := readParity(ctx, p.raw, f.id); err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		file, err := p.coder.Encode(ctx, storeReader{ctx, p.raw, f.name()}, f.size, f.id)
+		if err != nil {
+			return err
+		}
+		if err := p.replace(ctx, parityName(f.id), file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reindex puts aside index files that are damaged, and indexes the packs that no other names.
+func (p *repairing) reindex(ctx context.Context) error {
+	for _, d := range p.r.damagedIndexes() {
+		name := sealed.Index.Prefix + d.Name.String()
+		p.result.Mended = append(p.result.Mended, name)
+		if p.o.DryRun {
+			continue
+		}
+		if err := p.putAside(ctx, name); err != nil {
+			return err
+		}
+	}
+	var rows []index.Pack
+	for i := range p.packs {
+		f := &p.packs[i]
+		if _, ok := p.r.set.Pack(f.id); ok || p.r.isCondemned(f.id) {
+			continue
+		}
+		class, directory, err := pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil || class != f.class {
+			continue // it was found broken, or belongs to somebody else
+		}
+		rows = append(rows, index.Pack{ID: f.id, Class: class, Size: f.size, Directory: directory})
+	}
+	p.result.Indexed = len(rows)
+	if p.o.DryRun {
+		for _, row := range rows {
+			p.r.set.Add(row)
+		}
+		return nil
+	}
+	if _, err := p.r.saveIndex(ctx, rows, nil); err != nil {
+		return err
+	}
+	return nil
+}
+
+// isCondemned reports whether a prune record names the pack.
+func (r *Repo) isCondemned(id pack.ID) bool {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	for name := range r.pruneNames {
+		if slices.Contains(r.prunes[name].Condemned, id) {
+			return true
+		}
+	}
+	return false
+}
