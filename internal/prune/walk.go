@@ -22,9 +22,9 @@ type Walker struct {
 	load tree.LoadPage
 	seen map[pack.ChunkID]struct{} // inner and reference pages
 
-	mu     sync.Mutex                 // guards what follows
+	mu     sync.Mutex                // guards what follows
 	lists  map[pack.ChunkID]struct{} // list pages
-	broken error                      // the first page that could not be read
+	broken error                     // the first page that could not be read
 }
 
 // NewWalker returns a Walker that loads pages with load, from several goroutines.
