@@ -280,7 +280,17 @@ func (r *run) flushSimple(ctx context.Context) error {
 	return r.send(ctx, task{simple: files})
 }
 
+// weight is what a task counts in the queue, at most all of it.
+func (r *run) weight(t *task) int64 {
+	return int64(min(max(1, len(t.pieces)+len(t.simple)), r.limits.pieces))
+}
+
+// send hands a task to the workers when few enough files wait for them: what waits is held in
+// memory with its page of the tree.
 func (r *run) send(ctx context.Context, t task) error {
+	if err := r.queued.Acquire(ctx, r.weight(&t)); err != nil {
+		return context.Cause(ctx)
+	}
 	select {
 	case r.tasks <- t:
 		return nil

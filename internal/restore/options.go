@@ -142,7 +142,7 @@ type Options struct {
 
 // limits bound what is collected before it is written.
 type limits struct {
-	pieces     int // chunks
+	pieces     int // chunks; as many again wait for the workers
 	largeFiles int // files of several chunks, all of which may be open at once
 	readBytes  int // of a range
 }

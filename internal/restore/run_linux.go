@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"github.com/snapkeep/snap/internal/target"
@@ -28,6 +29,7 @@ type run struct {
 	base     string       // folder of the tree whose contents go into the target
 	single   *tree.Entry  // the file that is restored alone, if one is
 	tasks    chan task
+	queued   *semaphore.Weighted // pieces and files of tasks
 	cancel   context.CancelCauseFunc
 
 	// Used by the walking goroutine only.
@@ -50,6 +52,7 @@ type run struct {
 func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &run{Options: o.withDefaults(), selector: newSelector(o.Include, o.Exclude), tasks: make(chan task, taskQueue),
 		groups: map[linkKey]*group{}, open: map[*file]struct{}{}, bad: map[place]struct{}{}}
+	r.queued = semaphore.NewWeighted(int64(r.limits.pieces))
 	if o.Verify {
 		r.unverified = map[string]struct{}{}
 	}

@@ -41,6 +41,8 @@ func (r *run) work(ctx context.Context) error {
 		if len(t.pieces) > 0 && ctx.Err() == nil {
 			w.restore(ctx, &t)
 		}
+		r.queued.Release(r.weight(&t))
+		clear(t.pieces) // the slice is part of a longer one, and would hold the files
 		// Whatever ended early for it must not look complete.
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
