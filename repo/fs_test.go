@@ -21,6 +21,7 @@ import (
 // fixture is a folder, a repository in memory and a snapshot of the folder in it.
 type fixture struct {
 	dir      string
+	paths    []string // that the snapshot names
 	store    repo.Store
 	repo     *repo.Repo
 	snapshot *repo.Snapshot
@@ -50,7 +51,7 @@ func (f *fixture) backup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := f.repo.Backup(t.Context(), repo.BackupOptions{Source: src, SourceName: "here"})
+	res, err := f.repo.Backup(t.Context(), repo.BackupOptions{Source: src, SourceName: "here", Paths: f.paths})
 	if err != nil {
 		t.Fatal(err)
 	}
