@@ -77,8 +77,7 @@ func (w *world) pick() string {
 
 // has reports whether the program has a command.
 func (w *world) has(command string) bool {
-	out := w.run(command, "--help")
-	return out.code == 0
+	return strings.Contains(w.run(command, "--help").stdout, "snap "+command)
 }
 
 // recovered looks whether all is as it should be after a kill.
