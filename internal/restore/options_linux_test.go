@@ -182,8 +182,9 @@ func TestDelete(t *testing.T) {
 			}
 			dry := o
 			dry.DryRun = true
+			before := readTree(t, to)
 			dryResult, _ := mustRun(t, dry)
-			sameTree(t, readTree(t, to), readTree(t, to))
+			sameTree(t, before, readTree(t, to))
 			res, log := mustRun(t, o)
 			want := fileSpec{}
 			for _, s := range []fileSpec{kept, tc.also} {
