@@ -20,9 +20,8 @@ import (
 // repository is a world whose packs are listed by index files.
 type repository struct {
 	*world
-	files  map[pack.ID][]byte
-	lists  map[pack.ID][]Pack
-	loaded int
+	files map[pack.ID][]byte
+	lists map[pack.ID][]Pack
 }
 
 func newRepository(seed uint64, chunks int) *repository {

@@ -74,9 +74,7 @@ func TestTableOfUnevenIds(t *testing.T) {
 	for i := range 200 {
 		w.universe = append(w.universe, pack.ChunkID{0: 0xff, 15: byte(i + 1)})
 	}
-	for _, id := range []pack.ChunkID{{15: 1}, {15: 2}, pack.ChunkID(bytes.Repeat([]byte{255}, 16))} {
-		w.universe = append(w.universe, id)
-	}
+	w.universe = append(w.universe, pack.ChunkID{15: 1}, pack.ChunkID{15: 2}, pack.ChunkID(bytes.Repeat([]byte{255}, 16)))
 	var packs []Pack
 	for range 500 {
 		p := w.newPack()

@@ -37,7 +37,7 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 	if files, err = p.dropSuperseded(ctx, v, files); err != nil {
 		return err
 	}
-	if files, err = p.mergeIndexes(ctx, v, files); err != nil {
+	if _, err = p.mergeIndexes(ctx, v, files); err != nil {
 		return err
 	}
 	if p.o.Now {
@@ -54,6 +54,9 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 		return err
 	}
 	if err := p.dropLabels(ctx, v); err != nil {
+		return err
+	}
+	if _, err := p.session.others(ctx, p.now, false); err != nil { // removes those of dead runs
 		return err
 	}
 	_, err = cleanTemp(ctx, p.r.store, tempAge)

@@ -173,7 +173,7 @@ func TestMissingChunkFailsOnlyItsFile(t *testing.T) {
 func TestWrongChunkIsNotWritten(t *testing.T) {
 	b := newBench()
 	x := regular("file")
-	root := b.build(t, treeSpec{dirs: []dirSpec{{"", []tree.Entry{x}}}, data: map[string]string{"file": "content"}})
+	b.build(t, treeSpec{dirs: []dirSpec{{"", []tree.Entry{x}}}, data: map[string]string{"file": "content"}})
 	loc := func() (id pack.ChunkID, l index.Location) {
 		for id, l := range b.set.Rows() {
 			if l.Class == pack.ClassData {
@@ -188,7 +188,7 @@ func TestWrongChunkIsNotWritten(t *testing.T) {
 	for name, part := range map[string]tree.Part{"longer": {ID: id, Length: 8}, "another": {ID: other, Length: 7}} {
 		y := regular("file")
 		y.Size, y.Parts = part.Length, []tree.Part{part}
-		root = b.build(t, treeSpec{dirs: []dirSpec{{"", []tree.Entry{y}}}})
+		root := b.build(t, treeSpec{dirs: []dirSpec{{"", []tree.Entry{y}}}})
 		to := t.TempDir()
 		o := b.options(root, "", to)
 		o.Index = misled{b.set, other, at}

@@ -20,7 +20,7 @@ import (
 )
 
 // smallWorld makes a repository of some 3 MB in a dozen packs, with three snapshots of a tree of several pages.
-func smallWorld(t testing.TB) *world {
+func smallWorld(t testing.TB, parity repo.ParityMode) *world {
 	t.Helper()
 	tree := filepath.Join(t.TempDir(), "tree")
 	random := rand.New(rand.NewPCG(1, 2))
@@ -30,7 +30,7 @@ func smallWorld(t testing.TB) *world {
 		}
 	}
 	write(t, tree+"/large", noise(7, 1<<20))
-	r, dir := newWorld(t)
+	r, dir := newWorld(t, parity)
 	w := &world{dir: dir}
 	for day := range 3 {
 		for f := range 40 {
@@ -169,48 +169,59 @@ func hashes(lines []string) map[string]string {
 }
 
 func TestVerifierAndEngineAgreeOnDamage(t *testing.T) {
-	w := smallWorld(t)
-	known := hashes(w.want)
-	if got, damaged := readAll(t, w.dir, known); damaged || !maps.Equal(got, known) {
-		t.Fatalf("the engine reads %d of %d files, damaged: %v", len(got), len(known), damaged)
+	bare, protected := smallWorld(t, repo.ParityOff), smallWorld(t, repo.ParityOn)
+	for _, w := range []*world{bare, protected} {
+		if got, damaged := readAll(t, w.dir, hashes(w.want)); damaged || !maps.Equal(got, hashes(w.want)) {
+			t.Fatalf("the engine reads %d of %d files, damaged: %v", len(got), len(w.want), damaged)
+		}
 	}
 	rounds := 60
 	if os.Getenv("SNAP_LONG_TESTS") != "" {
 		rounds = 1000
 	}
 	for round := range rounds {
-		random := rand.New(rand.NewPCG(uint64(round), 3))
-		dir, d := damagedCopy(t, w.dir, random)
-		engine, engineDamaged := readAll(t, dir, known)
-		for _, useIndex := range []bool{true, false} {
-			lines, damage := verify(t, dir, useIndex)
-			got := hashes(lines)
-			for path, hash := range got {
-				if known[path] != hash {
-					t.Fatalf("round %d, %v: %q has the hash %s, want %s", round, d, path, hash, known[path])
-				}
-			}
-			// By the index both must read the same. Without it there may be more, if the index was damaged,
-			// or less, if a pack's directory was.
-			if useIndex && !maps.Equal(got, engine) {
-				t.Errorf("round %d, %v: the verifier reads %d files, the engine %d, damaged: %.300q", round, d, len(got), len(engine), damage)
-			}
-			if strings.HasPrefix(d.path, "index/") && !useIndex && len(got) != len(known) {
-				t.Errorf("round %d, %v: %d of %d files without the index", round, d, len(got), len(known))
-			}
-			named := slices.ContainsFunc(damage, func(what string) bool { return strings.HasPrefix(what, d.path) })
-			if d.how != "removed" && !named {
-				t.Errorf("round %d, %v: not named: %.300q", round, d, damage)
-			}
-			if engineDamaged && len(damage) == 0 && (useIndex || !strings.HasPrefix(d.path, "index/")) {
-				t.Errorf("round %d, %v: the engine finds damage, the verifier none", round, d)
-			}
+		w := bare
+		if round%4 == 3 {
+			w = protected
 		}
+		w.damageOne(t, round)
+	}
+}
+
+// damageOne damages a file of the store, and compares what the verifier and the engine read: by the index in most
+// rounds, else without it.
+func (w *world) damageOne(t *testing.T, round int) {
+	t.Helper()
+	useIndex := round%2 == 0 || round%8 == 3
+	known := hashes(w.want)
+	dir, d := damagedCopy(t, w.dir, rand.New(rand.NewPCG(uint64(round), 3)))
+	engine, engineDamaged := readAll(t, dir, known)
+	lines, damage := verify(t, dir, useIndex)
+	got := hashes(lines)
+	for path, hash := range got {
+		if known[path] != hash {
+			t.Fatalf("round %d, %v: %q has the hash %s, want %s", round, d, path, hash, known[path])
+		}
+	}
+	// By the index both must read the same. Without it there may be more, if the index was damaged, or less, if a
+	// pack's directory was.
+	inIndex := strings.HasPrefix(d.path, "index/")
+	if useIndex && !maps.Equal(got, engine) {
+		t.Errorf("round %d, %v: the verifier reads %d files, the engine %d, damaged: %.300q", round, d, len(got), len(engine), damage)
+	}
+	if inIndex && !useIndex && len(got) != len(known) {
+		t.Errorf("round %d, %v: %d of %d files without the index", round, d, len(got), len(known))
+	}
+	if d.how != "removed" && !slices.ContainsFunc(damage, func(what string) bool { return strings.HasPrefix(what, d.path) }) {
+		t.Errorf("round %d, %v: not named: %.300q", round, d, damage)
+	}
+	if engineDamaged && len(damage) == 0 && (useIndex || !inIndex) {
+		t.Errorf("round %d, %v: the engine finds damage, the verifier none", round, d)
 	}
 }
 
 func TestOpenTellsWhyNot(t *testing.T) {
-	_, dir := newWorld(t)
+	_, dir := newWorld(t, repo.ParityOff)
 	open := func(dir, passphrase string) error {
 		c, err := Passphrase(passphrase)
 		if err != nil {

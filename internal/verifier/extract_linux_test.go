@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/snapkeep/snap/repo"
 )
 
 func TestExtractWritesPlainFiles(t *testing.T) {
@@ -28,7 +30,7 @@ func TestExtractWritesPlainFiles(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { os.Chmod(tree+"/a", 0o755) })
-	r, dir := newWorld(t)
+	r, dir := newWorld(t, repo.ParityOff)
 	var w world
 	w.backup(t, r, tree)
 	c, _ := Passphrase(passphrase)
@@ -114,7 +116,7 @@ func TestExtractNeverWritesThroughLinks(t *testing.T) {
 // What is damaged is left out, named, and does not keep the rest from being written.
 func TestExtractLeavesOutWhatIsDamaged(t *testing.T) {
 	tree := filepath.Join(t.TempDir(), "tree")
-	r, dir := newWorld(t)
+	r, dir := newWorld(t, repo.ParityOff)
 	var w world
 	write(t, tree+"/good", noise(1, 100))
 	w.backup(t, r, tree)

@@ -73,11 +73,11 @@ func parseConfig(data []byte) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, feature := range required {
-		if feature == nil {
+	if len(required) > 0 {
+		if required[0] == nil {
 			return nil, damaged("feature without a name")
 		}
-		return nil, newer("feature %.80q", *feature)
+		return nil, newer("feature %.80q", *required[0])
 	}
 	if _, err := o.time("created"); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type Options struct {
 // Repository is an open repository. It serves one goroutine.
 type Repository struct {
 	files   fs.FS
+	config  *config
 	opts    Options
 	keys    *keys
 	names   map[string][]string // names in the folders of the store, without the folder
@@ -67,6 +68,7 @@ func Open(files fs.FS, credential *Credential, opts Options) (*Repository, error
 	if err != nil {
 		return nil, err
 	}
+	r.config = c
 	if err := r.list(); err != nil {
 		return nil, err
 	}
@@ -121,8 +123,8 @@ func (r *Repository) Damaged() int { return len(r.reported) }
 // so many hex digits. Those in split have folders of two digits in them.
 var (
 	folders = map[string]string{"keys": "h32", "content": "h16", "index": "h64", "snapshots": "h64", "labels": "h64", "trash": "h64", "pending": "h64",
-		"prune": "h64", "log": "0000000000-h64", "sessions": "h32-000000", "settings": "00000000-h8", "data": "h64", "meta": "h64"}
-	split = map[string]bool{"data": true, "meta": true}
+		"prune": "h64", "log": "0000000000-h64", "sessions": "h32-000000", "settings": "00000000-h8", "data": "h64", "meta": "h64", "parity": "h64"}
+	split = map[string]bool{"data": true, "meta": true, "parity": true}
 )
 
 // fits reports whether a name looks as the shape says.

@@ -31,6 +31,8 @@ func (r *Repository) Verify(out io.Writer) error {
 		r.records(c.folder, c.kind, c.limit, func(name string, body []byte) error { return checkRecord(c.folder, name, body) })
 	}
 	r.checkContentKeys()
+	r.checkCopies()
+	r.checkParity()
 	for _, s := range r.snapshots() {
 		if err := r.listSnapshot(out, s); err != nil {
 			return err
@@ -58,7 +60,7 @@ func checkRecord(folder, name string, body []byte) error {
 
 // checkPacks compares packs with their names, which are hashes of their bytes.
 func (r *Repository) checkPacks() {
-	for folder := range split {
+	for _, folder := range []string{"data", "meta"} {
 		for _, name := range r.names[folder] {
 			path := r.path(folder, name)
 			if err := r.checkPack(path, name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -31,7 +31,7 @@ type world struct {
 }
 
 // newWorld makes a repository in a folder.
-func newWorld(t testing.TB) (*repo.Repo, string) {
+func newWorld(t testing.TB, parity repo.ParityMode) (*repo.Repo, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "repository")
 	store, err := repo.CreateStore(t.Context(), dir)
@@ -43,7 +43,7 @@ func newWorld(t testing.TB) (*repo.Repo, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := repo.Create(t.Context(), store, to, repo.CreateOptions{Options: repo.Options{PackSize: 1 << 20}})
+	r, err := repo.Create(t.Context(), store, to, repo.CreateOptions{Options: repo.Options{PackSize: 1 << 20, Parity: parity}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestVerifyListsWhatWasBackedUp(t *testing.T) {
 	if err := os.Truncate(tree+"/hole", 3<<20); err != nil {
 		t.Fatal(err)
 	}
-	r, dir := newWorld(t)
+	r, dir := newWorld(t, repo.ParityOn)
 	var w world
 	w.backup(t, r, tree)
 	write(t, tree+"/sizes/4095", noise(1, 4095))
