@@ -20,6 +20,11 @@ func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanO
 	if err != nil {
 		return nil, fmt.Errorf("plan what to forget: %w", err)
 	}
+	return r.planFor(p, selected, o)
+}
+
+// planFor decides by a policy which of some snapshots stay.
+func (r *Repo) planFor(p Policy, selected []*Snapshot, o ForgetPlanOptions) (*ForgetPlan, error) {
 	records := make(map[retention.ID]*Snapshot, len(selected))
 	var in []retention.Snapshot
 	for _, s := range selected {
@@ -35,7 +40,7 @@ func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanO
 	for _, d := range decisions {
 		s := records[d.Snapshot.ID]
 		if n := len(plan.Sources); n == 0 || plan.Sources[n-1].ID != d.Snapshot.Source {
-			plan.Sources = append(plan.Sources, ForgetSource{ID: d.Snapshot.Source, Name: string(s.SourceName)})
+			plan.Sources = append(plan.Sources, ForgetSource{ID: d.Snapshot.Source, Name: string(s.SourceName), Policy: p})
 		}
 		last := &plan.Sources[len(plan.Sources)-1]
 		last.Decisions = append(last.Decisions, ForgetDecision{d, s})

@@ -118,6 +118,7 @@ type ForgetPlan struct {
 type ForgetSource struct {
 	ID        string // of the source, 32 hex digits
 	Name      string
+	Policy    Policy
 	Decisions []ForgetDecision // newest first
 }
 
