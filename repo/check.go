@@ -27,6 +27,7 @@ type checking struct {
 	load   tree.LoadPage
 	result *CheckResult
 
+	begin   time.Time
 	packs   packFiles
 	content map[string]bool // names of content keys
 	logs    bool            // there is a log
@@ -62,12 +63,15 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 	if o.MaxFiles == 0 {
 		o.MaxFiles = 1000
 	}
+	if o.MaxAge != 0 && o.Ledger == nil {
+		return nil, errNoLedger
+	}
 	choose, err := parseSubset(o.Subset)
 	if err != nil {
 		return nil, err
 	}
-	o.ReadData = o.ReadData || o.Subset != ""
-	c := &checking{r: r, o: o, result: &CheckResult{}, content: map[string]bool{}, bad: bad, load: load}
+	o.ReadData = o.ReadData || o.Subset != "" || o.MaxAge != 0
+	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, bad: bad, load: load}
 	// Snapshots are listed before the index and the index before the packs' presence is judged, so
 	// that whoever writes or prunes beside leaves no trace that looks like damage.
 	snapshots, err := c.snapshots(ctx)
@@ -81,10 +85,11 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 		return nil, err
 	}
 	if o.ReadData {
-		if err := c.readPacks(ctx, choose(c.r.set)); err != nil {
+		if err := c.readPacks(ctx, c.due(choose(c.r.set))); err != nil {
 			return nil, err
 		}
 	}
+	c.cover()
 	if err := c.losePacks(ctx); err != nil {
 		return nil, err
 	}
@@ -293,6 +298,7 @@ func (r *Repo) damagedIndexes() []index.Damage {
 // readPacks reads packs whole, several at a time.
 func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error {
 	chosen = slices.DeleteFunc(chosen, func(p index.PackInfo) bool { return c.bad[p.ID] != nil })
+	c.result.PacksLeft = len(chosen)
 	for _, p := range chosen {
 		c.o.Progress.TotalPacks.Add(1)
 		c.o.Progress.TotalBytes.Add(p.Size)
@@ -313,6 +319,9 @@ func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error
 	return inParallel(ctx, chosen, func() func(context.Context, index.PackInfo) error {
 		reader := check.NewPackReader(c.r.store, c.r.set, keys)
 		return func(ctx context.Context, p index.PackInfo) error {
+			if c.late() {
+				return nil
+			}
 			report, err := reader.Check(ctx, p.Class, p.ID, p.Size)
 			if err != nil {
 				return err
@@ -331,7 +340,9 @@ func (c *checking) packRead(p index.PackInfo, report check.PackReport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.result.PacksRead++
+	c.result.PacksLeft--
 	c.result.BytesRead += report.Bytes
+	c.remember(p, report.Err)
 	if report.Err != nil {
 		c.bad[p.ID] = &badPack{all: report.Unknown || missing, segments: report.Bad}
 	}

@@ -48,6 +48,14 @@ type CheckOptions struct {
 	// Subset restricts ReadData, which it implies, to some packs: "n/t" is the n-th of t parts, "x%" a
 	// random share, and a size such as "500M" so many bytes, chosen at random.
 	Subset string
+	// Ledger, if not nil, remembers which packs were read and found whole.
+	Ledger *Ledger
+	// MaxAge, which implies ReadData and needs a Ledger, leaves out packs that were verified lately, so that
+	// all are verified within that time if a quarter of the runs in it is enough to read all.
+	MaxAge time.Duration
+	// MaxDuration is after how long no more packs are read; 0 means no bound. With a Ledger those are read first that were
+	// verified longest ago.
+	MaxDuration time.Duration
 	// MaxFiles is how many affected files are listed for a snapshot; 0 means 1,000, and a negative
 	// number all.
 	MaxFiles int
@@ -69,7 +77,10 @@ type CheckResult struct {
 	PackBytes int64 // their size
 	Pages     int   // of trees, each counted once
 	PacksRead int
+	PacksLeft int // not read, because time was up
 	BytesRead int64
+	// Coverage tells what is verified according to the ledger; nil without one.
+	Coverage *Coverage
 	// DataOpened says that the file data in the packs that were read was opened and hashed, chunk
 	// by chunk. Else only the hashes of these packs were checked.
 	DataOpened bool
