@@ -3,6 +3,7 @@ package proxytest
 import (
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,8 @@ type Proxy struct {
 	wg       sync.WaitGroup
 }
 
-// Start starts a proxy that ends with the test. The function fault says what
+// Start starts a proxy that ends with the test. The target is host and port, or
+// the path of a socket. The function fault says what
 // happens to the n-th connection, counted from 0; nil is nothing.
 func Start(t *testing.T, target string, fault func(n int) Fault) *Proxy {
 	t.Helper()
@@ -122,7 +124,11 @@ func (p *Proxy) serve(client net.Conn) {
 	if f.Refuse {
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	network := "tcp"
+	if strings.HasPrefix(p.target, "/") {
+		network = "unix"
+	}
+	server, err := net.Dial(network, p.target)
 	if err != nil {
 		return
 	}
