@@ -2,14 +2,8 @@ package repo
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"net/url"
-	"path/filepath"
-	"strings"
 	"time"
-
-	"github.com/snapkeep/snap/internal/store/local"
 )
 
 // Store keeps whole immutable files by name. Names are segments of lower-case letters,
@@ -39,49 +33,6 @@ type Spooler interface {
 	// Spool starts a file that is visible under no name. commit makes it durable under
 	// one, as Create does. Close without commit drops it.
 	Spool(ctx context.Context) (w io.WriteCloser, commit func(ctx context.Context, name string) error, err error)
-}
-
-// OpenStore opens the store at a URL: a path, or file:///path.
-func OpenStore(ctx context.Context, location string) (Store, error) {
-	path, err := localPath(location)
-	if err != nil {
-		return nil, err
-	}
-	return local.Open(path, local.Options{})
-}
-
-// CreateStore makes and opens the store at a URL for a new repository. A folder that
-// exists has to be empty.
-func CreateStore(ctx context.Context, location string) (Store, error) {
-	path, err := localPath(location)
-	if err != nil {
-		return nil, err
-	}
-	return local.Create(path, local.Options{})
-}
-
-func localPath(location string) (string, error) {
-	if location == "" {
-		return "", fmt.Errorf("no repository given")
-	}
-	scheme, rest, ok := strings.Cut(location, ":")
-	if !ok || strings.ContainsAny(scheme, "/.") {
-		return filepath.Abs(location)
-	}
-	if scheme != "file" && scheme != "local" {
-		return "", fmt.Errorf("repository %q: unknown kind of store %q: want a path or file:///path", location, scheme)
-	}
-	if strings.HasPrefix(rest, "//") {
-		u, err := url.Parse(location)
-		if err != nil {
-			return "", fmt.Errorf("repository %q: %w", location, err)
-		}
-		if u.Host != "" && u.Host != "localhost" {
-			return "", fmt.Errorf("repository %q: a file URL names no host: write file:///path", location)
-		}
-		rest = u.Path
-	}
-	return filepath.Abs(rest)
 }
 
 // discard is a Store that writes nothing, for dry runs.

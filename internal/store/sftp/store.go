@@ -23,11 +23,18 @@ import (
 // known.
 var ErrHostKey = sshconn.ErrHostKey
 
+// SSHOptions say how to connect.
+type SSHOptions = sshconn.Options
+
+// ParseCommand splits an external command at blanks. A word may be quoted by "
+// or ', and nothing else has a meaning: no shell is involved.
+func ParseCommand(line string) ([]string, error) { return sshconn.SplitWords(line) }
+
 // Options are choices for Open and Create. The zero value is the default; none
 // changes what is stored.
 type Options struct {
 	// SSH says how to connect.
-	SSH sshconn.Options
+	SSH SSHOptions
 	// Connections is how many connections there may be at once. Default 4, or
 	// 1 with an external command, which may have to ask a person.
 	Connections int
