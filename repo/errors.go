@@ -53,10 +53,13 @@ var (
 	ErrVerify = chunks.ErrVerify
 )
 
+// errNoContentKey says that the file of a content key is missing.
+var errNoContentKey = errors.New("content key is missing")
+
 // IsDamage reports whether err says that bytes of the repository are damaged or missing.
 func IsDamage(err error) bool {
 	for _, target := range []error{ErrDamaged, pack.ErrCorrupt, pack.ErrChunkMismatch, tree.ErrCorrupt, chunks.ErrMissing,
-		keyring.ErrCorrupt, keyring.ErrDamagedSlot} {
+		keyring.ErrCorrupt, keyring.ErrDamagedSlot, errNoContentKey} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -281,6 +281,9 @@ func (r *Repo) loadContentKey(ctx context.Context, name string, opens func(file 
 	}
 	second, copyErr := sealed.ReadFile(ctx, copies{r.store}, name, 64<<10)
 	if copyErr != nil || !opens(second) {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", errNoContentKey, err)
+		}
 		return file, err
 	}
 	r.log.Warn("a content key is damaged; its copy serves", "key", name)

@@ -218,6 +218,9 @@ func Decode(id pack.ID, body []byte) (*Snapshot, error) {
 	if _, err := s.RootID(); err != nil {
 		return nil, err
 	}
+	if s.Time.IsZero() || s.Source == (SourceID{}) {
+		return nil, fmt.Errorf("%w: no time or no source", ErrCorrupt)
+	}
 	return s, nil
 }
 

@@ -30,6 +30,13 @@ func (p *OldPage) Entries() ([][]Entry, error) {
 	if p.entries != nil {
 		return p.entries, nil
 	}
+	var files, size int64
+	for _, r := range p.leaf.Runs {
+		files, size = files+int64(r.Files), size+r.Size
+	}
+	if files != p.Child.Files || size != p.Child.Size || int64(p.leaf.count) != p.Child.Entries {
+		return nil, fmt.Errorf("%w: page %s does not have what its inner page counts", ErrCorrupt, p.Child.Page)
+	}
 	entries, err := p.leaf.Entries()
 	if err != nil {
 		return nil, err

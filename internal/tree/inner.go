@@ -74,7 +74,11 @@ func ParseInner(page []byte) (*Inner, error) {
 			r.Fill(c.Refs[:])
 		}
 		for _, dst := range []*int64{&c.Runs, &c.Entries, &c.Files, &c.Size} {
-			*dst = int64(r.Uvarint() & math.MaxInt64)
+			v := r.Uvarint()
+			if v > math.MaxInt64 {
+				r.Failf("count %d", v)
+			}
+			*dst = int64(v)
 		}
 		if r.Err() != nil {
 			break

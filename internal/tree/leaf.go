@@ -319,8 +319,10 @@ func pageReader(page []byte, want byte) (*wire.Reader, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(page))
 	}
 	r := wire.NewReader(page)
-	if v := r.Byte(); v != pageVersion {
+	if v := r.Byte(); v > pageVersion {
 		return nil, fmt.Errorf("%w: version %d", ErrNewer, v)
+	} else if v < pageVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrCorrupt, v)
 	}
 	if t := r.Byte(); t != want {
 		return nil, fmt.Errorf("%w: type %d, want %d", ErrCorrupt, t, want)
@@ -356,7 +358,10 @@ func (l *Leaf) Entries() ([][]Entry, error) {
 			r.Failf("column %d without kinds", tag)
 			break
 		}
-		seen++
+		if seen++; tag != colRare && tag != uint64(seen) {
+			r.Failf("column %d where column %d belongs", tag, seen)
+			break
+		}
 		if err := l.decodeColumn(tag, col, entries); err != nil {
 			return nil, err
 		}

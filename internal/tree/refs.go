@@ -182,14 +182,16 @@ func completeParts(x *Entry) error {
 		return nil
 	}
 	if len(x.Parts) == 1 && !x.Listed && !x.Parts[0].ID.IsZero() {
-		if x.Size > pack.MaxChunkSize {
+		if x.Size > pack.MaxChunkSize || x.Size == 0 {
 			return fmt.Errorf("%w: %q has one chunk of %d bytes", ErrCorrupt, x.Name, x.Size)
 		}
 		x.Parts[0].Length = x.Size
 	}
 	var sum uint64
 	for _, p := range x.Parts {
-		sum += uint64(p.Length)
+		if sum += uint64(p.Length); sum > math.MaxInt64 {
+			break
+		}
 	}
 	if sum != uint64(x.Size) {
 		return fmt.Errorf("%w: parts of %q have %d bytes, want %d", ErrCorrupt, x.Name, sum, x.Size)
@@ -208,7 +210,10 @@ func ParseList(page []byte, length int64) ([]Part, error) {
 	var sum uint64
 	for i := range parts {
 		parts[i].Length = readLength(r, parts[i].ID, false)
-		sum += uint64(parts[i].Length)
+		if sum += uint64(parts[i].Length); sum > math.MaxInt64 {
+			r.Failf("list of over %d bytes", int64(math.MaxInt64))
+			break
+		}
 	}
 	if count == 0 || sum != uint64(length) {
 		r.Failf("list of %d parts and %d bytes, want %d", count, sum, length)

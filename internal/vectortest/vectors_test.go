@@ -76,17 +76,6 @@ var (
 	newerErrors = []error{record.ErrNewer, pack.ErrNewer, index.ErrNewer, tree.ErrNewer, snapshot.ErrNewer, keyring.ErrNewer}
 )
 
-// knownFaults are vectors of which the engine is known to say something else, and what it says. All of them need a writer
-// that has the keys and is faulty or hostile; what such pages describe is found out when it is read.
-var knownFaults = map[string]string{
-	"inner/size-over-63-bits":     vectortest.OK,
-	"inner/version-0":             vectortest.Newer,
-	"leaf/version-0":              vectortest.Newer,
-	"leaf/owner-missing":          vectortest.OK,
-	"list/sum-overflows":          vectortest.OK,
-	"refs/chunk-of-an-empty-file": vectortest.OK,
-}
-
 func kindOf(err error) string {
 	is := func(target error) bool { return errors.Is(err, target) }
 	corrupt, newer := slices.ContainsFunc(corruptErrors, is), slices.ContainsFunc(newerErrors, is)
@@ -110,13 +99,7 @@ func TestVectors(t *testing.T) {
 		for _, v := range vectortest.Load(t, kind) {
 			count++
 			lines, err := decoders[kind](t, &v)
-			got, wrong := kindOf(err), knownFaults[kind+"/"+v.Name]
-			if wrong != "" {
-				if got != wrong {
-					t.Errorf("%s/%s: %s, not %s as it was: take it out of the known faults", kind, v.Name, got, wrong)
-				}
-				continue
-			}
+			got := kindOf(err)
 			if got != v.Expect {
 				t.Errorf("%s/%s (%s): %s (%v), want %s", kind, v.Name, v.Header["comment"], got, err, v.Expect)
 			} else if err == nil && !slices.Equal(lines, v.Want) {
