@@ -258,19 +258,21 @@ func (r *Repo) writerOptions() chunks.Options {
 	return chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
 }
 
-// cutters returns the chunkers of the repository's classes.
+// cutters returns the chunkers of the repository's classes. Proving that the polynomial is one takes milliseconds, so that they
+// are made once.
 func (r *Repo) cutters() (files, database *chunker.Cutter, err error) {
-	classes := r.secrets.Chunkers()
-	make := func(name string) (*chunker.Cutter, error) {
-		c := classes[name]
-		return chunker.New(chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
-			MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits})
-	}
-	if files, err = make(keyring.ClassFiles); err != nil {
-		return nil, nil, err
-	}
-	database, err = make(keyring.ClassDatabase)
-	return files, database, err
+	r.cuttersOnce.Do(func() {
+		if r.files, r.cuttersErr = r.cutter(keyring.ClassFiles); r.cuttersErr == nil {
+			r.database, r.cuttersErr = r.cutter(keyring.ClassDatabase)
+		}
+	})
+	return r.files, r.database, r.cuttersErr
+}
+
+func (r *Repo) cutter(class string) (*chunker.Cutter, error) {
+	c := r.secrets.Chunkers()[class]
+	return chunker.New(chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
+		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits})
 }
 
 func summaryOf(s backup.Summary, w chunks.Stats) snapshot.Summary {

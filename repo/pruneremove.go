@@ -143,8 +143,16 @@ func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
 		return ok && p.now.Sub(at) >= youngPack
 	}
 	var emptied []string
-	for id, at := range v.trash {
+	for id := range v.trash {
 		_, alive := v.alive[id]
+		// It may have been brought back and forgotten again, which a listing need not show.
+		_, at, err := p.r.store.Stat(ctx, sealed.Trash.Prefix+id.String())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
 		switch {
 		case alive && (settled(id) || p.o.Now):
 		case !alive && v.snapshots[id] == nil && (p.o.Now || p.now.Sub(at) >= p.o.GraceTrash):

@@ -64,6 +64,10 @@ type Repo struct {
 	set     *index.Set // of cache
 	loader  *chunks.Loader
 
+	cuttersOnce     sync.Once // makes what follows
+	files, database *chunker.Cutter
+	cuttersErr      error
+
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool
 	indexDamage []index.Damage           // index files that could not be used
