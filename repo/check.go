@@ -30,6 +30,7 @@ type checking struct {
 	begin   time.Time
 	packs   packFiles
 	content map[string]bool // names of content keys
+	named   map[string]bool // files that are noted as damaged
 	logs    bool            // there is a log
 
 	mu      sync.Mutex       // guards what follows, and result, while packs are read
@@ -71,7 +72,7 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 		return nil, err
 	}
 	o.ReadData = o.ReadData || o.Subset != "" || o.MaxAge != 0
-	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, bad: bad, load: load}
+	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, named: map[string]bool{}, bad: bad, load: load}
 	// Snapshots are listed before the index and the index before the packs' presence is judged, so
 	// that whoever writes or prunes beside leaves no trace that looks like damage.
 	snapshots, err := c.snapshots(ctx)
@@ -100,7 +101,12 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 	return c, nil
 }
 
+// damage notes what is damaged, once.
 func (c *checking) damage(d Damage) {
+	if c.named[d.Name] {
+		return
+	}
+	c.named[d.Name] = true
 	c.result.Damage = append(c.result.Damage, d)
 }
 
@@ -141,8 +147,13 @@ func (c *checking) files(ctx context.Context) error {
 		case fileContent:
 			c.content[name] = true
 			small = append(small, name)
-		case fileConfig, fileSlot, fileSettings, fileLabel, filePrune, filePending, fileCopy:
+		case fileConfig, fileSlot, fileSettings, fileLabel, filePrune, filePending, fileCopy, fileIndex, fileSnapshot:
+			// Readers may have used a second copy; here each file counts by itself.
 			small = append(small, name)
+		case fileParity:
+			if c.o.ReadData {
+				small = append(small, name)
+			}
 		case fileLog:
 			c.logs = true
 		}
@@ -183,6 +194,9 @@ func (c *checking) log(ctx context.Context) error {
 
 // checkFile opens a small file and returns what is wrong with it.
 func (r *Repo) checkFile(ctx context.Context, name string) error {
+	if kind, id := classify(name); kind == fileParity {
+		return checkParity(ctx, r.store, id)
+	}
 	data, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Index.Limit)+1024)
 	if err != nil {
 		return err

@@ -208,9 +208,6 @@ func (w *world) environment() []string {
 	return env
 }
 
-// deadline bounds a call of the program.
-const deadline = 60 * time.Second
-
 // run calls the program.
 func (w *world) run(args ...string) outcome { return w.start(0, w.snap, args...) }
 
