@@ -73,10 +73,11 @@ func (s *SpacePart) until(at time.Time) {
 // FreedByPrune returns the bytes that a prune gives back at once.
 func (s *Space) FreedByPrune() int64 { return s.Ready.Bytes }
 
-// FreedByPruneNow returns the bytes that a prune without grace gives back, while nobody else writes. Those of Unused are not
-// among them: how much of it is copied out is up to the limits of the prune.
-func (s *Space) FreedByPruneNow() int64 {
-	return s.Ready.Bytes + s.Waiting.Bytes + s.Dead.Bytes + s.Orphans.Bytes + s.Young.Bytes
+// FreedByPruneNow returns the least and the most bytes that a prune without grace gives back, while nobody else writes. How much is
+// unused then in packs that are partly needed, and worth being rewritten, is up to the limits of the prune.
+func (s *Space) FreedByPruneNow() (least, most int64) {
+	least = s.Ready.Bytes + s.Waiting.Bytes + s.Dead.Bytes + s.Orphans.Bytes + s.Young.Bytes
+	return least, least + s.Trash.Bytes + s.Unused.Bytes
 }
 
 // Space tells what the space of the repository is used for, and what of it can be had when. It reads metadata only, and changes

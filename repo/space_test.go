@@ -45,6 +45,9 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 	}
 	all := s.Live.Bytes
 	c.sleep(2 * 24 * time.Hour)
+	if least, most := s.FreedByPruneNow(); least != 0 || most != 0 {
+		t.Errorf("all is needed: %d to %d bytes", least, most)
+	}
 	mustForget(t, r, ForgetOptions{}, first)
 	forgotten := c.t
 	s = mustSpace(t, r)
@@ -52,7 +55,7 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 	if s.Snapshots != 1 || s.TrashSnapshots != 1 || held < all/2 || !s.Trash.From.Equal(forgotten.Add(DefaultGraceTrash)) {
 		t.Errorf("forgotten: %+v", s)
 	}
-	if s.FreedByPruneNow() != 0 {
+	if least, most := s.FreedByPruneNow(); least != 0 || most < held {
 		t.Errorf("freed at once: %+v", s)
 	}
 	c.sleep(DefaultGraceTrash)
@@ -66,7 +69,7 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 	}
 	dead := s.Dead.Bytes
 	s = mustSpace(t, r)
-	if s.Waiting.Bytes != dead || !s.Waiting.From.Equal(c.t.Add(DefaultGracePacks)) || s.Dead.Bytes != 0 || s.FreedByPruneNow() != dead {
+	if s.Waiting.Bytes != dead || !s.Waiting.From.Equal(c.t.Add(DefaultGracePacks)) || s.Dead.Bytes != 0 || s.FreedByPrune() != 0 {
 		t.Errorf("condemned: %+v", s)
 	}
 	c.sleep(DefaultGracePacks)

@@ -135,7 +135,7 @@ var rules = []rule{
 	{target(repo.ErrAmbiguous), exitAmbiguous, "give more digits of the id; list them with: snap snapshots"},
 	{target(repo.ErrDamagedFound), exitDamage, "keep a copy of the repository as it is before anything else is tried"},
 	{target(repo.ErrBusy), exitLocked, "wait until the other program has ended, or leave --now out"},
-	{target(repo.ErrOvertaken), exitFatal, "run the same command again"},
+	{anyOf(repo.ErrOvertaken, repo.ErrSettingsContended), exitFatal, "run the same command again"},
 	{target(repo.ErrLastOfSource), exitFatal, "name snapshots to keep, or add --unsafe-allow-remove-all"},
 	{target(repo.ErrClockSkew), exitFatal, "set the clocks right first: removal goes by time"},
 	{target(repo.ErrRootMissing), exitFatal, "check the path; is the disk mounted?"},

@@ -94,7 +94,8 @@ func (a *app) forgetCommand() *cobra.Command {
 		Use:     "forget [SNAPSHOT...] [--keep-daily N ...]",
 		GroupID: "keep",
 		Short:   "Remove snapshots by a rule, or single ones",
-		Long: `Remove snapshots by a rule, or those that are named.
+		Long: `Remove snapshots by a rule, or those that are named. Without either, the policy holds
+that is stored for each source (snap policy set); sources without one are left alone.
 
 Rules hold for each source on its own: what was backed up from one host and its
 paths, or under one --source name. A coarser rule begins where the finer one ends, so
@@ -102,7 +103,8 @@ that 7 daily, 4 weekly and 12 monthly reach back more than a year.
 
 Forgotten snapshots can be brought back with undelete for 7 days. Space is
 given back by prune. --now skips the waiting times: only for an owner who is alone.`,
-		Example: `  snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
+		Example: `  snap forget --dry-run
+  snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
   snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --prune
   snap forget --keep-within 30d --keep-tag important --host web1
   snap forget 2f9a61c0`,
@@ -133,7 +135,7 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forge
 	case given && len(words) > 0:
 		return usageError("give either snapshots or rules")
 	case !given && len(words) == 0:
-		return usageError("no rule says what to keep").withHint("for instance: snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run")
+		err = a.forgetByStored(ctx, r, f)
 	case given:
 		err = a.forgetByPolicy(ctx, r, policy, f)
 	default:
@@ -163,7 +165,7 @@ func (a *app) forgetNamed(ctx context.Context, r *repo.Repo, words []string, f *
 		a.notef("would forget %s", term.Count(int64(len(ids)), "snapshot"))
 		return nil
 	}
-	return a.forgetAll(ctx, r, ids, f)
+	return a.forgetAll(ctx, r, ids, "named", f)
 }
 
 func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, policy repo.Policy, f *forgetFlags) error {
@@ -174,8 +176,33 @@ func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, policy repo.Poli
 	for _, tag := range plan.Unmatched {
 		a.warn("--keep-tag " + tag + ": no snapshot has it")
 	}
+	return a.carryOut(ctx, r, plan, nil, "keep "+policy.String(), f)
+}
+
+// forgetByStored goes by the policies that are stored in the repository.
+func (a *app) forgetByStored(ctx context.Context, r *repo.Repo, f *forgetFlags) error {
+	noRule := usageError("no rule says what to keep").
+		withHint("for instance: snap forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run; or store a rule: snap policy set")
+	if f.policy.zone != "" || f.policy.overlap {
+		return noRule // they change rules that are given
+	}
+	plan, without, err := r.ForgetPlanStored(ctx, f.sel.filter(), repo.ForgetPlanOptions{ReleaseSuspicious: f.suspiciousToo})
+	if err != nil {
+		return err
+	}
+	if len(plan.Sources) == 0 {
+		return noRule
+	}
+	for _, source := range without {
+		a.notef("%s: left alone, no policy is stored", term.Name(source.Name))
+	}
+	return a.carryOut(ctx, r, plan, without, "stored policies", f)
+}
+
+// carryOut prints a plan, and forgets what it does not keep.
+func (a *app) carryOut(ctx context.Context, r *repo.Repo, plan *repo.ForgetPlan, without []repo.ForgetSource, why string, f *forgetFlags) (err error) {
 	if a.global.json {
-		err = a.jsonLine(planJSON(plan))
+		err = a.jsonLine(planJSON(plan, without))
 	} else if !a.global.quiet {
 		err = a.printPlan(plan)
 	}
@@ -188,7 +215,7 @@ func (a *app) forgetByPolicy(ctx context.Context, r *repo.Repo, policy repo.Poli
 			return err
 		}
 	}
-	return a.forgetAll(ctx, r, ids, f)
+	return a.forgetAll(ctx, r, ids, why, f)
 }
 
 // confirm asks a person.
@@ -202,8 +229,8 @@ func (a *app) confirm(question string) (bool, error) {
 	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))), nil
 }
 
-func (a *app) forgetAll(ctx context.Context, r *repo.Repo, ids []repo.SnapshotID, f *forgetFlags) error {
-	result, err := r.Forget(ctx, ids, repo.ForgetOptions{Now: f.now, AllowAll: f.removeAll})
+func (a *app) forgetAll(ctx context.Context, r *repo.Repo, ids []repo.SnapshotID, why string, f *forgetFlags) error {
+	result, err := r.Forget(ctx, ids, repo.ForgetOptions{Now: f.now, AllowAll: f.removeAll, Why: why})
 	if err != nil {
 		if result != nil && len(result.Forgotten) > 0 {
 			return fmt.Errorf("%w: %d of %s were forgotten: %w", errPartial, len(result.Forgotten), term.Count(int64(len(ids)), "snapshot"), err)
@@ -227,6 +254,9 @@ func (a *app) printPlan(plan *repo.ForgetPlan) error {
 			a.printf("")
 		}
 		a.printf("%s", term.Name(source.Name))
+		if plan.Policy.Validate() != nil { // each source has its own
+			a.printf("policy: %s", source.Policy)
+		}
 		table := term.NewTable("", "ID", "Time", "Why")
 		for _, d := range source.Decisions {
 			verdict, why := "go", "no rule keeps it"
@@ -259,6 +289,7 @@ type forgetGroup struct {
 	Keep     []snapshotJSON `json:"keep"`
 	Remove   []snapshotJSON `json:"remove"`
 	Reasons  []forgetReason `json:"reasons"`
+	Policy   *repo.Policy   `json:"policy"` // null if there is none: all are kept
 }
 
 type forgetReason struct {
@@ -266,10 +297,10 @@ type forgetReason struct {
 	Matches  []string     `json:"matches"`
 }
 
-func planJSON(plan *repo.ForgetPlan) []forgetGroup {
+func planJSON(plan *repo.ForgetPlan, without []repo.ForgetSource) []forgetGroup {
 	groups := make([]forgetGroup, 0, len(plan.Sources))
 	for _, source := range plan.Sources {
-		g := forgetGroup{Source: source.Name, SourceID: source.ID, Keep: []snapshotJSON{}, Remove: []snapshotJSON{}, Reasons: []forgetReason{}}
+		g := forgetGroup{Source: source.Name, SourceID: source.ID, Keep: []snapshotJSON{}, Remove: []snapshotJSON{}, Reasons: []forgetReason{}, Policy: &source.Policy}
 		for i, d := range source.Decisions {
 			s := newSnapshotJSON(d.Record)
 			if i == 0 {
@@ -287,6 +318,9 @@ func planJSON(plan *repo.ForgetPlan) []forgetGroup {
 			g.Reasons = append(g.Reasons, reason)
 		}
 		groups = append(groups, g)
+	}
+	for _, source := range without {
+		groups = append(groups, forgetGroup{Source: source.Name, SourceID: source.ID, Keep: []snapshotJSON{}, Remove: []snapshotJSON{}, Reasons: []forgetReason{}})
 	}
 	return groups
 }
