@@ -191,8 +191,8 @@ func TestIdle(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	p := proxytest.Start(t, s.Addr(), nil)
-	st, _ := through(t, s, p, sftp.Options{Timeout: 600 * time.Millisecond})
-	time.Sleep(2 * time.Second)
+	st, _ := through(t, s, p, sftp.Options{Timeout: 400 * time.Millisecond})
+	time.Sleep(1200 * time.Millisecond)
 	if _, _, err := st.Stat(t.Context(), "f"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Stat: %v", err)
 	}
