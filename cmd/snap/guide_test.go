@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+const guides = "../../docs/guides"
+
+var (
+	guideBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+	guideLine  = regexp.MustCompile(`(?m)^guide (\S+) ([0-9]+)`)
+	exportLine = regexp.MustCompile(`(?m)^export .*$`)
+)
+
+// blocks returns the commands of a guide.
+func blocks(guide string) ([]string, error) {
+	text, err := os.ReadFile(guide)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, m := range guideBlock.FindAllStringSubmatch(string(text), -1) {
+		out = append(out, m[1])
+	}
+	return out, nil
+}
+
+// TestGuides follows each guide for users to the end, with the commands as they are written there. The scripts make the trouble
+// that the guides are about, and look at what comes out.
+func TestGuides(t *testing.T) {
+	dir, err := filepath.Abs(guides)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/guides",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"guide": func(ts *testscript.TestScript, neg bool, args []string) { guideCommand(ts, neg, dir, args) },
+		},
+	})
+}
+
+// guideCommand is `guide FILE N [CODE]`: the N-th commands of a guide, in the home folder, have to end with the exit code. What earlier ones
+// exported is there.
+func guideCommand(ts *testscript.TestScript, neg bool, dir string, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: guide file number [code]")
+	}
+	all, err := blocks(filepath.Join(dir, args[0]))
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n < 1 || n > len(all) {
+		ts.Fatalf("%s has %d commands", args[0], len(all))
+	}
+	want := "0"
+	if len(args) > 2 {
+		want = args[2]
+	}
+	exports := exportLine.FindAllString(strings.Join(all[:n-1], ""), -1)
+	script := fmt.Sprintf("cd && %s\nset -e\n%s", strings.Join(append(exports, "true"), "\n"), all[n-1])
+	ts.Logf("%s", all[n-1])
+	err = ts.Exec("sh", "-c", `want=$1; sh -c "$2"; got=$?; [ $got = $want ] || { echo "exit code $got, want $want" >&2; exit 99; }`, "sh", want, script)
+	if err != nil {
+		ts.Fatalf("%v\n%s%s", err, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// TestGuidesAreTried makes sure that no command of a guide is left out.
+func TestGuidesAreTried(t *testing.T) {
+	files, err := filepath.Glob(guides + "/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no guides: %v", err)
+	}
+	for _, file := range files {
+		all, err := blocks(file)
+		if err != nil || len(all) == 0 {
+			t.Errorf("%s: %d commands, %v", file, len(all), err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".md")
+		script, err := os.ReadFile("testdata/guides/" + strings.ReplaceAll(name, "-", "_") + ".txtar")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		tried := map[string]bool{}
+		for _, m := range guideLine.FindAllStringSubmatch(string(script), -1) {
+			tried[m[1]+" "+m[2]] = true
+		}
+		for n := range all {
+			if !tried[fmt.Sprintf("%s.md %d", name, n+1)] {
+				t.Errorf("%s: nobody tries\n%s", file, all[n])
+			}
+		}
+	}
+}
