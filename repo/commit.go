@@ -99,6 +99,7 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	if err != nil {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
+	w.r.heads.note(s)
 	w.r.dropPending(ctx, s.ID)
 	return nil
 }
@@ -218,8 +219,8 @@ func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, 
 	return missing, err
 }
 
-// place is a segment.
-type place struct {
+// segmentPlace is a segment.
+type segmentPlace struct {
 	pack   pack.ID
 	offset uint32
 }
@@ -232,7 +233,7 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 	defer c.Abandon()
 	tried := map[pack.ID]error{}
 	for len(ids) > 0 {
-		wanted := map[place]bool{}
+		wanted := map[segmentPlace]bool{}
 		from := map[pack.ID][]pack.ChunkID{}
 		classes := map[pack.ID]pack.Class{}
 		for _, id := range ids {
@@ -243,14 +244,15 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 			if err != nil {
 				return nil, err
 			}
-			wanted[place{l.Pack, l.Offset}] = true
+			r.rescued.Add(1)
+			wanted[segmentPlace{l.Pack, l.Offset}] = true
 			from[l.Pack], classes[l.Pack] = append(from[l.Pack], id), l.Class
 		}
 		ids = nil
 		for id, class := range classes {
 			size, _, err := r.store.Stat(ctx, pack.Name(class, id))
 			if err == nil {
-				_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[place{id, offset}] })
+				_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[segmentPlace{id, offset}] })
 			}
 			switch {
 			case errors.Is(err, prune.ErrDamaged):

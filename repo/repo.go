@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
@@ -67,6 +68,8 @@ type Repo struct {
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
 	cuttersErr      error
+
+	rescued atomic.Int64 // chunks that were copied out of condemned packs
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool

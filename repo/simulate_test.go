@@ -1,0 +1,539 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/store"
+	"github.com/snapkeep/snap/internal/store/faulty"
+	"github.com/snapkeep/snap/internal/store/mem"
+)
+
+// The simulation lets several machines back up, forget, undelete, prune and repair in one store whose listings lag, with stalls and
+// crashes between any two operations and clocks that lie, all in virtual time. Whatever happens, every snapshot
+// record that stands in the store can be restored, at any moment, and none that was not forgotten is missing.
+
+// simSeeds are interleavings that once went wrong.
+var simSeeds = []uint64{}
+
+const simRounds = 200 // interleavings in the suite; SNAP_INTERLEAVINGS overrides
+
+func TestInterleavings(t *testing.T) {
+	rounds := uint64(simRounds)
+	if n, err := strconv.ParseUint(os.Getenv("SNAP_INTERLEAVINGS"), 10, 64); err == nil {
+		rounds = n
+	} else if testing.Short() {
+		rounds = 30
+	}
+	keys := newSimKeys(t)
+	if one, err := strconv.ParseUint(os.Getenv("SNAP_SEED"), 10, 64); err == nil {
+		synctest.Test(t, func(t *testing.T) { newWorld(t, keys, one).run() })
+		return
+	}
+	seeds := slices.Clone(simSeeds)
+	for seed := range rounds {
+		seeds = append(seeds, seed)
+	}
+	var total simCounts
+	for _, seed := range seeds {
+		var w *world
+		synctest.Test(t, func(t *testing.T) {
+			w = newWorld(t, keys, seed)
+			w.run()
+		})
+		total.add(&w.counts)
+		if t.Failed() {
+			t.Fatalf("interleaving %d went wrong: run it alone with SNAP_SEED=%d", seed, seed)
+		}
+	}
+	t.Logf("%d interleavings: %s", len(seeds), total.String())
+	if rounds >= simRounds {
+		for what, n := range map[string]int{"backups": total.backups, "forgets": total.forgets, "undeletes": total.undeletes, "prunes": total.prunes,
+			"repairs": total.repairs, "crashes": total.crashes, "removed packs": total.removed, "copied packs": total.copied,
+			"backups that copied": total.saved, "prunes that copied for others": total.rescued} {
+			if n == 0 {
+				t.Errorf("no %s in all that", what)
+			}
+		}
+	}
+}
+
+// simCounts counts what happened, so that it can be seen that something did.
+type simCounts struct {
+	backups, overtaken, forgets, undeletes, prunes, repairs, crashes, failed, removed, copied, rescued, saved, checks int
+}
+
+func (c *simCounts) add(o *simCounts) {
+	c.backups += o.backups
+	c.overtaken += o.overtaken
+	c.forgets += o.forgets
+	c.undeletes += o.undeletes
+	c.prunes += o.prunes
+	c.repairs += o.repairs
+	c.crashes += o.crashes
+	c.failed += o.failed
+	c.removed += o.removed
+	c.copied += o.copied
+	c.rescued += o.rescued
+	c.saved += o.saved
+	c.checks += o.checks
+}
+
+func (c *simCounts) String() string {
+	return fmt.Sprintf("%d backups (%d overtaken, %d that copied what was condemned), %d forgets, %d undeletes, %d prunes that removed %d packs and copied to %d (%d that copied for snapshots that came), %d repairs, %d crashes, %d failures, %d checks",
+		c.backups, c.overtaken, c.saved, c.forgets, c.undeletes, c.prunes, c.removed, c.copied, c.rescued, c.repairs, c.crashes, c.failed, c.checks)
+}
+
+// world is one simulation.
+type world struct {
+	t       *testing.T
+	seed    uint64
+	rng     *rand.Rand
+	inner   *mem.Store
+	delayed *faulty.Delayed
+	lag     time.Duration // of listings, at most
+	pace    time.Duration // between two things that a machine does
+	stalls  int           // operations of 1000 that take hours
+	keys    *simKeys
+	blobs   []string
+
+	mu      sync.Mutex    // guards what follows
+	jump    time.Duration // of the storage's clock
+	counts  simCounts
+	model   map[SnapshotID]files // reported as made
+	touched map[SnapshotID]bool  // somebody tried to forget it
+}
+
+func newWorld(t *testing.T, keys *simKeys, seed uint64) *world {
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), model: map[SnapshotID]files{}, touched: map[SnapshotID]bool{}}
+	w.inner = mem.New(w.storageNow)
+	if w.rng.IntN(3) > 0 {
+		w.lag = time.Duration(w.rng.Int64N(int64(time.Hour)))
+	}
+	w.pace = []time.Duration{20 * time.Minute, 3 * time.Hour, 10 * time.Hour}[w.rng.IntN(3)]
+	w.stalls = []int{0, 5, 30}[w.rng.IntN(3)]
+	w.delayed = faulty.NewDelayed(w.inner, time.Now, faulty.RandomDelay(seed, w.lag))
+	for i := range 24 {
+		size := 1 + w.rng.IntN(4000)
+		if i%3 == 0 { // enough for a segment of its own
+			w.blobs = append(w.blobs, strings.Repeat(randomText(w.rng, 64), 9000))
+			continue
+		}
+		w.blobs = append(w.blobs, randomText(w.rng, size))
+	}
+	w.keys = keys
+	return w
+}
+
+// simKeys are the secrets of all simulated repositories: making and opening them takes longer than a simulation.
+type simKeys struct {
+	config       *keyring.Config
+	full, writer *keyring.Secrets
+}
+
+func newSimKeys(t *testing.T) *simKeys {
+	store := mem.New(nil)
+	r := newTestRepo(t, store, Options{})
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := ForAge(id.Recipient().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.AddSlot(t.Context(), to, RoleWriter, ""); err != nil {
+		t.Fatal(err)
+	}
+	credential, err := AgeIdentities([]byte(id.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, err := Open(t.Context(), store, credential, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &simKeys{r.config, r.secrets, writer.secrets}
+}
+
+func (w *world) storageNow() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Add(w.jump)
+}
+
+func (w *world) open(s Store, secrets *keyring.Secrets, now func() time.Time) *Repo {
+	r := newRepo(s, Options{Now: now, PackSize: 1 << 20})
+	if err := r.start(w.keys.config, secrets, ""); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func (w *world) run() {
+	var all sync.WaitGroup
+	for id := range 2 + w.rng.IntN(3) {
+		m := w.machine(id)
+		all.Go(m.live)
+	}
+	if w.rng.IntN(4) == 0 {
+		years := time.Duration(w.rng.IntN(21)-10) * 365 * 24 * time.Hour
+		at := time.Duration(w.rng.Int64N(int64(10 * 24 * time.Hour)))
+		all.Go(func() {
+			time.Sleep(at)
+			w.mu.Lock()
+			w.jump = years
+			w.mu.Unlock()
+		})
+	}
+	all.Wait()
+	w.check("the end")
+	if !w.t.Failed() {
+		w.end()
+	}
+}
+
+// end prunes until nothing is left to do, and compares everything with the model.
+func (w *world) end() {
+	w.mu.Lock()
+	w.jump = 0
+	w.mu.Unlock()
+	ctx := w.t.Context()
+	r := w.open(w.inner, w.keys.full, time.Now)
+	defer r.Close()
+	time.Sleep(11 * 365 * 24 * time.Hour) // behind all stamps of clocks that were ahead
+	for range 4 {
+		if _, err := r.Prune(ctx, PruneOptions{MaxUnused: -1}); err != nil {
+			w.t.Fatalf("prune in the end: %v", err)
+		}
+		time.Sleep(100 * time.Hour)
+	}
+	res, err := r.Prune(ctx, PruneOptions{MaxUnused: -1, DryRun: true})
+	if err != nil || res.DeadPacks+res.Repacked+res.Orphans+res.WaitingPacks > 0 {
+		w.t.Errorf("something is left to prune: %+v, %v", res, err)
+	}
+	for _, prefix := range []string{"pending/", "sessions/", "trash/"} {
+		if left := names(w.t, w.inner, prefix); len(left) > 0 {
+			w.t.Errorf("left: %q", left)
+		}
+	}
+	there, err := r.Snapshots(ctx, Filter{})
+	if err != nil {
+		w.t.Fatalf("list in the end: %v", err)
+	}
+	seen := map[SnapshotID]bool{}
+	for _, s := range there {
+		seen[s.ID] = true
+		if want, ok := w.model[s.ID]; ok {
+			mustRestore(w.t, r, s, want)
+		}
+	}
+	for id := range w.model {
+		if !seen[id] && !w.touched[id] {
+			w.t.Errorf("snapshot %s was never forgotten and is gone", short(id))
+		}
+	}
+	w.check("the very end")
+}
+
+// check looks at the store as it is at this moment.
+func (w *world) check(after string) {
+	r := w.open(w.inner.Clone(), w.keys.writer, time.Now)
+	defer r.Close()
+	res, err := r.Check(w.t.Context(), CheckOptions{})
+	if err != nil && (res == nil || len(res.Affected) > 0 || len(res.Damage) > 0) {
+		w.t.Errorf("after %s: %v%s", after, err, describe(res))
+	}
+	w.mu.Lock()
+	w.counts.checks++
+	w.mu.Unlock()
+}
+
+// machine is a computer that uses the store.
+type machine struct {
+	w     *world
+	id    int
+	rng   *rand.Rand
+	now   func() time.Time
+	files files
+	store *unreliable
+	repo  *Repo
+}
+
+func (w *world) machine(id int) *machine {
+	m := &machine{w: w, id: id, rng: rand.New(rand.NewPCG(w.seed, uint64(id)+1000)), files: files{}}
+	var skew time.Duration
+	switch m.rng.IntN(6) {
+	case 0:
+		skew = time.Duration(m.rng.IntN(21)-10) * 365 * 24 * time.Hour
+	case 1:
+		skew = time.Duration(m.rng.Int64N(int64(8*time.Minute))) - 4*time.Minute
+	}
+	m.now = func() time.Time { return time.Now().Add(skew) }
+	return m
+}
+
+// live does some things one after the other.
+func (m *machine) live() {
+	for range 6 + m.rng.IntN(10) {
+		time.Sleep(time.Duration(m.rng.ExpFloat64() * float64(m.w.pace)))
+		if m.w.t.Failed() {
+			return
+		}
+		if m.repo == nil || m.rng.IntN(8) == 0 {
+			m.boot()
+		}
+		what := m.act()
+		m.w.check(fmt.Sprintf("%s by machine %d", what, m.id))
+		if m.store.dead() {
+			m.repo.Close()
+			m.repo = nil
+			m.w.count(func(c *simCounts) { c.crashes++ })
+		}
+	}
+	if m.repo != nil {
+		m.repo.Close()
+	}
+}
+
+func (m *machine) boot() {
+	if m.repo != nil {
+		m.repo.Close()
+	}
+	crash := -1
+	if m.rng.IntN(3) == 0 {
+		crash = m.rng.IntN(120)
+	}
+	m.store = &unreliable{inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
+	m.repo = m.w.open(m.store, m.w.keys.full, m.now)
+}
+
+func (w *world) count(fn func(c *simCounts)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fn(&w.counts)
+}
+
+// act does one thing and returns what.
+func (m *machine) act() string {
+	ctx := m.w.t.Context()
+	switch n := m.rng.IntN(100); {
+	case n < 40:
+		m.backup(ctx)
+		return "backup"
+	case n < 60:
+		m.forget(ctx)
+		return "forget"
+	case n < 70:
+		m.undelete(ctx)
+		return "undelete"
+	case n < 97:
+		return m.prune(ctx)
+	}
+	_, err := m.repo.Repair(ctx, RepairOptions{})
+	m.expect("repair", err, ErrDamagedFound)
+	m.w.count(func(c *simCounts) { c.repairs++ })
+	return "repair"
+}
+
+// expect fails the test for errors that nothing explains.
+func (m *machine) expect(what string, err error, allowed ...error) {
+	if err == nil {
+		return
+	}
+	m.w.count(func(c *simCounts) { c.failed++ })
+	for _, a := range append(allowed, errCrashed, fs.ErrNotExist, ErrClockSkew, ErrOvertaken, ErrBusy) {
+		if errors.Is(err, a) {
+			return
+		}
+	}
+	m.w.t.Errorf("%s by machine %d: %v", what, m.id, err)
+}
+
+func (m *machine) backup(ctx context.Context) {
+	for range 1 + m.rng.IntN(4) {
+		name := fmt.Sprintf("d%d/f%d", m.rng.IntN(3), m.rng.IntN(6))
+		if m.rng.IntN(4) == 0 {
+			delete(m.files, name)
+		} else {
+			m.files[name] = m.w.blobs[m.rng.IntN(len(m.w.blobs))]
+		}
+	}
+	now := maps.Clone(m.files)
+	before := m.repo.rescued.Load()
+	s, err := back(ctx, m.repo, fmt.Sprintf("source %d", m.id), now)
+	m.expect("backup", err)
+	m.w.count(func(c *simCounts) {
+		switch {
+		case err == nil:
+			c.backups++
+			if m.repo.rescued.Load() > before {
+				c.saved++
+			}
+			m.w.model[s.ID] = now
+		case errors.Is(err, ErrOvertaken):
+			c.overtaken++
+		}
+	})
+}
+
+func (m *machine) forget(ctx context.Context) {
+	all, _ := m.repo.Snapshots(ctx, Filter{})
+	if len(all) == 0 {
+		return
+	}
+	var ids []SnapshotID
+	for _, i := range m.rng.Perm(len(all))[:1+m.rng.IntN(len(all))] {
+		ids = append(ids, all[i].ID)
+	}
+	m.w.count(func(c *simCounts) {
+		for _, id := range ids {
+			m.w.touched[id] = true
+		}
+		c.forgets++
+	})
+	_, err := m.repo.Forget(ctx, ids, ForgetOptions{AllowAll: true, Now: m.rng.IntN(3) == 0})
+	m.expect("forget", err)
+}
+
+func (m *machine) undelete(ctx context.Context) {
+	trash, _ := m.repo.Trash(ctx, Filter{})
+	if len(trash) == 0 {
+		return
+	}
+	m.w.count(func(c *simCounts) { c.undeletes++ })
+	err := m.repo.Undelete(ctx, []SnapshotID{trash[m.rng.IntN(len(trash))].ID})
+	m.expect("undelete", err, ErrNoSnapshot, ErrDamaged)
+}
+
+func (m *machine) prune(ctx context.Context) string {
+	o := PruneOptions{GracePacks: MinGracePacks, GraceTrash: time.Duration(1 + m.rng.Int64N(int64(72*time.Hour))), MaxUnused: m.rng.Float64()}
+	what := "prune"
+	if m.w.lag == 0 && m.rng.IntN(2) == 0 {
+		o.Now, what = true, "prune now"
+	}
+	before := m.repo.rescued.Load()
+	res, err := m.repo.Prune(ctx, o)
+	m.expect(what, err)
+	m.w.count(func(c *simCounts) {
+		c.prunes++
+		if m.repo.rescued.Load() > before {
+			c.rescued++
+		}
+		c.removed += res.RemovedPacks
+		c.copied += res.NewPacks
+	})
+	return fmt.Sprintf("%s %+v (%v)", what, *res, err)
+}
+
+var errCrashed = errors.New("the machine has crashed")
+
+// unreliable is the way to a store on which operations take a while, sometimes long, and which ends with the machine.
+type unreliable struct {
+	inner  store.Store
+	stalls int
+
+	mu         sync.Mutex // guards what follows
+	rng        *rand.Rand
+	crashAfter int // operations; negative for never
+	crashed    bool
+}
+
+func (u *unreliable) dead() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.crashed
+}
+
+// step waits, then runs an operation unless the machine has crashed. The one in which it does so may take its effect.
+func (u *unreliable) step(name string, run func() error) error {
+	u.mu.Lock()
+	if u.crashed {
+		u.mu.Unlock()
+		return errCrashed
+	}
+	crash, effect := false, true
+	if u.crashAfter >= 0 {
+		crash = u.crashAfter == 0
+		u.crashAfter--
+		effect = !crash || u.rng.IntN(2) == 0
+	}
+	u.crashed = crash
+	var wait time.Duration
+	switch n := u.rng.IntN(1000); {
+	case n < 900:
+		wait = time.Duration(u.rng.Int64N(int64(2 * time.Second)))
+	case n < 1000-u.stalls:
+		wait = time.Duration(u.rng.Int64N(int64(4 * time.Minute)))
+	default:
+		wait = time.Duration(u.rng.Int64N(int64(12 * time.Hour)))
+	}
+	u.mu.Unlock()
+	if !strings.HasPrefix(name, "content/") { // other goroutines wait for it in a way that stops the virtual clock
+		time.Sleep(wait)
+	}
+	if effect {
+		if err := run(); err != nil {
+			return err
+		}
+	}
+	if crash || u.dead() {
+		return errCrashed
+	}
+	return nil
+}
+
+func (u *unreliable) Create(ctx context.Context, name string, data io.Reader, size int64) error {
+	return u.step(name, func() error { return u.inner.Create(ctx, name, data, size) })
+}
+
+func (u *unreliable) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
+	err = u.step(name, func() (err error) {
+		n, err = u.inner.ReadAt(ctx, name, p, off)
+		return err
+	})
+	return n, err
+}
+
+func (u *unreliable) List(ctx context.Context, prefix string, fn func(string, int64, time.Time) error) error {
+	return u.step(prefix, func() error { return u.inner.List(ctx, prefix, fn) })
+}
+
+func (u *unreliable) Remove(ctx context.Context, name string) error {
+	return u.step(name, func() error { return u.inner.Remove(ctx, name) })
+}
+
+func (u *unreliable) Stat(ctx context.Context, name string) (size int64, at time.Time, err error) {
+	err = u.step(name, func() (err error) {
+		size, at, err = u.inner.Stat(ctx, name)
+		return err
+	})
+	return size, at, err
+}
+
+func (u *unreliable) Close() error { return nil }
+
+// Spool keeps the file in memory until it is committed: what was written before has no name, and no effect.
+func (u *unreliable) Spool(context.Context) (io.WriteCloser, func(context.Context, string) error, error) {
+	var b bytes.Buffer
+	return nopCloser{&b}, func(ctx context.Context, name string) error {
+		return u.Create(ctx, name, strings.NewReader(b.String()), int64(b.Len()))
+	}, nil
+}
