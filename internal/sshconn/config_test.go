@@ -108,6 +108,7 @@ func TestResolveRefuses(t *testing.T) {
 		{"", Address{Host: "a\nb"}},
 		{"", Address{Host: "a;b"}},
 		{"", Address{Host: "a", Port: 70000}},
+		{"", Address{Host: "a:b"}},
 		{"HostName -oProxyCommand=evil", Address{Host: "a"}},
 		{"HostName $(evil)", Address{Host: "a"}},
 		{"User -evil", Address{Host: "a"}},

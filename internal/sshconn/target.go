@@ -3,6 +3,7 @@ package sshconn
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -48,6 +49,11 @@ func (a Address) check() error {
 	}
 	if a.Host == "" {
 		return fmt.Errorf("%w: no host given", ErrConfig)
+	}
+	if strings.Contains(a.Host, ":") {
+		if _, err := netip.ParseAddr(a.Host); err != nil {
+			return fmt.Errorf("%w: host %q is no address", ErrConfig, a.Host)
+		}
 	}
 	if a.Port < 0 || a.Port > 65535 {
 		return fmt.Errorf("%w: port %d", ErrConfig, a.Port)

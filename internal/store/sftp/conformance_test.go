@@ -63,7 +63,9 @@ func TestNoLinks(t *testing.T) {
 	errs := make([]error, writers)
 	var wg sync.WaitGroup
 	for i := range writers {
-		wg.Go(func() { errs[i] = st.Create(t.Context(), "d/f", bytes.NewReader(randomBytes(byte(i), 1000+i)), int64(1000+i)) })
+		wg.Go(func() {
+			errs[i] = st.Create(t.Context(), "d/f", bytes.NewReader(randomBytes(byte(i), 1000+i)), int64(1000+i))
+		})
 	}
 	wg.Wait()
 	winners := 0

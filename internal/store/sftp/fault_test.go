@@ -81,7 +81,7 @@ func TestCuts(t *testing.T) {
 		return proxytest.Fault{CutAfter: 1000 + rand.Int64N(1_500_000)}
 	})
 	p.CutAll()
-	const workers, files = 3, 7
+	const workers, files = 2, 6
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
