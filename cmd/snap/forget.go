@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/internal/retention"
@@ -231,6 +233,9 @@ func (a *app) confirm(question string) (bool, error) {
 
 func (a *app) forgetAll(ctx context.Context, r *repo.Repo, ids []repo.SnapshotID, why string, f *forgetFlags) error {
 	result, err := r.Forget(ctx, ids, repo.ForgetOptions{Now: f.now, AllowAll: f.removeAll, Why: why})
+	if errors.Is(err, syscall.ENOSPC) && !f.now && (result == nil || len(result.Forgotten) == 0) {
+		return fail(exitNoSpace, "%w", err).withHint("the trash takes a little space; without it there is no way back: add --now --prune --max-repack-size 0")
+	}
 	if err != nil {
 		if result != nil && len(result.Forgotten) > 0 {
 			return fmt.Errorf("%w: %d of %s were forgotten: %w", errPartial, len(result.Forgotten), term.Count(int64(len(ids)), "snapshot"), err)

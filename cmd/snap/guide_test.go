@@ -109,3 +109,64 @@ func TestGuidesAreTried(t *testing.T) {
 		}
 	}
 }
+
+// TestFullDisk gives space back on a disk without a free block.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	disk := filepath.Join(s.dir, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mountTemp(t, disk, "size=4m")
+	place := []string{"-r", disk + "/repo", "--identity-file", s.dir + "/config/snap/key"}
+	do := func(args ...string) (code int, stdout, stderr string) {
+		t.Helper()
+		return call(t, s.env, append(args, place...)...)
+	}
+	must := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := do(args...)
+		if code != 0 {
+			t.Fatalf("%q: exit code %d: %s", args, code, stderr)
+		}
+		return stdout
+	}
+	must("init")
+	for i := range 3 {
+		x := uint32(i)
+		noise := make([]byte, 600_000)
+		for k := range noise {
+			x = x*1664525 + 1013904223
+			noise[k] = byte(x >> 24)
+		}
+		write(t, s.docs+"/noise", string(noise))
+		must("backup", s.docs)
+	}
+	fill, err := os.Create(disk + "/fill")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = fill.Write(make([]byte, 4096))
+	}
+	fill.Close()
+
+	code, _, stderr := do("forget", "--keep-last", "1")
+	if code != exitNoSpace || !strings.Contains(stderr, "add --now --prune --max-repack-size 0") {
+		t.Errorf("forget: exit code %d: %s", code, stderr)
+	}
+	if out := must("space"); !strings.Contains(out, "needed by 3 snapshots") {
+		t.Errorf("space: %s", out)
+	}
+	if out := must("forget", "--keep-last", "1", "--now", "--prune", "--max-repack-size", "0"); strings.Contains(out, "freed 0 B") {
+		t.Errorf("forget: %s", out)
+	}
+	must("prune", "--now", "--max-unused", "0%") // now there is space to rewrite in
+	if out := must("space"); !strings.Contains(out, "needed by 1 snapshot\n") || strings.Contains(out, "unused") {
+		t.Errorf("space: %s", out)
+	}
+	must("check", "--read-data")
+	write(t, s.docs+"/more", strings.Repeat("more ", 1000))
+	must("backup", s.docs)
+}
