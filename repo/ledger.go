@@ -3,21 +3,17 @@ package repo
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
 )
 
@@ -252,73 +248,4 @@ func (l *Ledger) last(id pack.ID, opened bool, now time.Time) int64 {
 		return at
 	}
 	return 0
-}
-
-// dueShare is the part of the greatest age after which a pack is read again: what remains is time for runs that are cut short.
-const dueShare = 0.75
-
-// due returns those of the packs that are to be read, longest ago first, those never read before all others and in no order. Without a greatest
-// age these are all but condemned ones.
-func (l *Ledger) due(packs []index.PackInfo, now time.Time, maxAge time.Duration, opened bool) []index.PackInfo {
-	type waiting struct {
-		index.PackInfo
-		at int64
-	}
-	var list []waiting
-	before := now.Add(-time.Duration(float64(maxAge) * dueShare)).Unix()
-	for _, p := range packs {
-		at := l.last(p.ID, opened, now)
-		if !p.Condemned && (maxAge == 0 || at == 0 || at <= before) {
-			list = append(list, waiting{p, at})
-		}
-	}
-	rand.Shuffle(len(list), func(i, k int) { list[i], list[k] = list[k], list[i] })
-	slices.SortStableFunc(list, func(a, b waiting) int { return cmp.Compare(a.at, b.at) })
-	out := make([]index.PackInfo, len(list))
-	for i, w := range list {
-		out[i] = w.PackInfo
-	}
-	return out
-}
-
-// Coverage says how much of a repository a ledger knows to be verified.
-type Coverage struct {
-	MaxAge time.Duration // of what counts as verified; 0 for any age
-	Opened bool          // only reads that opened file data count
-	Packs  int           // without condemned ones
-	Bytes  int64
-
-	Verified      int
-	VerifiedBytes int64
-	Never         int       // packs that were never verified
-	Oldest        time.Time // when the pack was verified whose turn is longest ago; zero if none ever was
-}
-
-// coverage sums up what the ledger has of the packs of an index.
-func (l *Ledger) coverage(set *index.Set, now time.Time, maxAge time.Duration, opened bool) *Coverage {
-	c := &Coverage{MaxAge: maxAge, Opened: opened}
-	oldest := int64(0)
-	for p := range set.Packs() {
-		if p.Condemned {
-			continue
-		}
-		c.Packs++
-		c.Bytes += p.Size
-		at := l.last(p.ID, opened, now)
-		if at == 0 {
-			c.Never++
-			continue
-		}
-		if oldest == 0 || at < oldest {
-			oldest = at
-		}
-		if maxAge == 0 || at >= now.Add(-maxAge).Unix() {
-			c.Verified++
-			c.VerifiedBytes += p.Size
-		}
-	}
-	if oldest != 0 {
-		c.Oldest = time.Unix(oldest, 0)
-	}
-	return c
 }
