@@ -2,7 +2,7 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build test race fuzz vet check docs bench long-tests install-test-tools
+.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools
 
 all: build
 
@@ -35,3 +35,7 @@ bench:
 # Full sizes of the tests that the suite runs scaled down; hours, not minutes.
 long-tests:
 	SNAP_LONG_TESTS=1 $(GO) test -timeout 6h ./...
+
+# 10,000 simulated interleavings of backup, forget, undelete, prune and repair.
+interleavings:
+	SNAP_INTERLEAVINGS=10000 $(GO) test -timeout 6h -run Interleavings -v ./repo

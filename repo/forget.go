@@ -85,6 +85,7 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 			return nil, fmt.Errorf("forget: %w", err)
 		}
 	}
+	r.letGo(all, leaving)
 	result.Forgotten, err = r.forgetAll(ctx, ids, o.Now)
 	if len(result.Forgotten) > 0 {
 		entry := LogEntry{What: "forget", Why: o.Why, Final: o.Now}

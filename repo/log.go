@@ -60,6 +60,9 @@ func (r *Repo) logNames(ctx context.Context) ([]string, error) {
 		return nil
 	})
 	slices.Sort(names)
+	if len(names) > 0 && err == nil {
+		r.heads.noteLog(names[len(names)-1])
+	}
 	return names, err
 }
 
@@ -125,5 +128,6 @@ func (r *Repo) note(ctx context.Context, e LogEntry) error {
 	if err := r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file))); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("append to the log: %w", err)
 	}
+	r.heads.noteLog(strings.TrimPrefix(name, logPrefix))
 	return nil
 }

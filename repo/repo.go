@@ -46,6 +46,13 @@ type Options struct {
 	Parity ParityMode
 	// CacheBytes bounds the memory for opened segments; 0 means 16 MiB.
 	CacheBytes int
+	// StateDir is a folder out of the storage's reach in which Remember keeps what was seen, for CheckRollback.
+	// Empty means that nothing is kept.
+	StateDir string
+	// Place says where the repository is, to tell it from copies that may be older.
+	Place string
+	// AcceptRollback takes the repository as it is, whatever was seen before.
+	AcceptRollback bool
 }
 
 // Repo is an open repository.
@@ -64,6 +71,7 @@ type Repo struct {
 	cache   *index.Cache
 	set     *index.Set // of cache
 	loader  *chunks.Loader
+	heads   heads
 
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
@@ -197,6 +205,9 @@ func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName 
 		return err
 	}
 	r.config, r.secrets, r.slotName = config, secrets, slotName
+	if err := r.checkSecrets(); err != nil {
+		return err
+	}
 	r.meta = secrets.Metadata(config.ID)
 	r.records = sealed.New(r.store, r.meta)
 	r.records.Fallback(copies{r.store})

@@ -114,6 +114,9 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	if err != nil {
 		errs = append(errs, err)
 	}
+	if kind == sealed.Snapshot && len(errs) == 0 {
+		r.heads.leave(out, nil)
+	}
 	snapshot.Apply(out, labels)
 	snapshot.Sort(out)
 	return out, errors.Join(errs...)

@@ -33,6 +33,7 @@ const (
 	exitImmutable    = 40
 	exitNoSpace      = 41
 	exitReadOnly     = 42
+	exitRolledBack   = 43
 	exitNotification = 50
 	exitUsage        = 60
 	exitNoSnapshot   = 61
@@ -65,6 +66,7 @@ var exitCodes = []struct {
 	{exitImmutable, "the storage forbids the change for now"},
 	{exitNoSpace, "no space or quota left"},
 	{exitReadOnly, "the place to write to is read-only, or writing is not permitted"},
+	{exitRolledBack, "the repository is not what it was: snapshots that this machine has seen are gone, or its secrets are others"},
 	{exitNotification, "a notification could not be delivered"},
 	{exitUsage, "wrong use: unknown command, flag or value"},
 	{exitNoSnapshot, "no such snapshot, or no such path in it"},
@@ -124,6 +126,7 @@ var rules = []rule{
 	{target(errPartial), exitPartial, ""},
 	{target(repo.ErrNoRepository), exitNoRepository, "check the place, or make a repository there: snap init"},
 	{target(repo.ErrExists), exitFatal, "choose an empty folder, or use the repository that is there"},
+	{target(repo.ErrRolledBack), exitRolledBack, "find out who changed the storage; if it was restored or cleared on purpose, run once with --accept-rollback"},
 	{target(keyring.ErrConfigSwapped), exitDamage, "snap.json was replaced or changed; put the original back"},
 	{repo.IsNewer, exitNewer, "use a newer version of snap; this one reads format version 1"},
 	{anyOf(repo.ErrWrongPassphrase, keyring.ErrKeyFilePassphrase), exitWrongKey, "check which passphrase or key file is used; nothing can be read without it"},

@@ -18,6 +18,7 @@ type globals struct {
 	secret                                    secretFlags
 	cacheDir                                  string
 	noCache, json, quiet, noLock, noExtraSafe bool
+	acceptRollback                            bool
 	verbose                                   int
 	limitUpload, limitDownload                string
 	compression, packSize                     string
@@ -38,6 +39,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.limitDownload, "limit-download", "", "read at most so much a second: `rate` in KiB, or with a unit")
 	f.StringVar(&g.compression, "compression", "", "`level`: off, fastest, default, better or max (SNAP_COMPRESSION)")
 	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit (SNAP_PACK_SIZE)")
+	f.BoolVar(&g.acceptRollback, "accept-rollback", false, "take the repository as it is, though this machine has seen it newer")
 	f.BoolVar(&g.noExtraSafe, "no-extra-verify", false, "do not read back what was written before it counts")
 	f.DurationVar(&g.retryLock, "retry-lock", 0, "accepted for scripts: there are no locks to wait for")
 	f.BoolVar(&g.noLock, "no-lock", false, "accepted for scripts: there are no locks")

@@ -89,7 +89,7 @@ var variables = []struct{ name, meaning string }{
 	{"NO_COLOR", "if set, nothing is coloured"},
 	{"XDG_DATA_HOME", "where the default repository is, in snap/repository (default ~/.local/share)"},
 	{"XDG_CONFIG_HOME", "where its key is, in snap/key (default ~/.config)"},
-	{"XDG_STATE_HOME", "where it is noted what check has verified, in snap (default ~/.local/state)"},
+	{"XDG_STATE_HOME", "where it is noted what check has verified, and which snapshots this machine has seen, in snap (default ~/.local/state)"},
 	{"XDG_CACHE_HOME", "where caches are, in snap (default ~/.cache)"},
 }
 

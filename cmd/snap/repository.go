@@ -101,6 +101,27 @@ func (a *app) cacheDir() string {
 	return dir
 }
 
+// stateDir returns the folder for what this machine has seen, empty if there can be none.
+func (a *app) stateDir() string {
+	dir, err := a.folder("XDG_STATE_HOME", ".local/state")
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// identity tells a place from others, whatever folder the program runs in.
+func (p place) identity() string {
+	if strings.Contains(p.location, ":") {
+		return p.location
+	}
+	abs, err := filepath.Abs(p.location)
+	if err != nil {
+		return p.location
+	}
+	return abs
+}
+
 // limit bounds what goes through a store.
 func (a *app) limit(store repo.Store) (repo.Store, error) {
 	upload, download, err := a.global.limiters()
@@ -124,6 +145,7 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 	if err != nil {
 		return err
 	}
+	opts.StateDir, opts.Place, opts.AcceptRollback = a.stateDir(), at.identity(), a.global.acceptRollback
 	store, err := a.openStore(ctx, at)
 	if err != nil {
 		return err
@@ -138,7 +160,25 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return notHere(at, err)
 	}
 	debug.FreeOSMemory() // what the derivation of the key took is not needed again
+	if guarded[a.command] {
+		return errors.Join(a.guard(ctx, r, fn), r.Close())
+	}
 	return errors.Join(fn(r), r.Close())
+}
+
+// guarded are the commands that compare the repository with what this machine has seen of it before.
+var guarded = map[string]bool{"snap backup": true, "snap snapshots": true, "snap check": true, "snap forget": true, "snap undelete": true, "snap prune": true}
+
+// guard runs fn unless the storage was put back in time, and keeps what was seen.
+func (a *app) guard(ctx context.Context, r *repo.Repo, fn func(*repo.Repo) error) error {
+	if err := r.CheckRollback(ctx); err != nil {
+		return err
+	}
+	err := fn(r)
+	if err := r.Remember(); err != nil {
+		a.warn("a later rollback of the repository may go unnoticed: " + err.Error())
+	}
+	return err
 }
 
 func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
