@@ -112,7 +112,7 @@ func (a *app) stateDir() string {
 
 // identity tells a place from others, whatever folder the program runs in.
 func (p place) identity() string {
-	if strings.Contains(p.location, ":") {
+	if scheme, _, ok := strings.Cut(p.location, ":"); ok && !strings.Contains(scheme, "/") {
 		return p.location
 	}
 	abs, err := filepath.Abs(p.location)
