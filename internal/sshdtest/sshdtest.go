@@ -221,6 +221,7 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 	var said bytes.Buffer
 	cmd := exec.Command(s.program, "-i", "-e", "-f", s.config)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, &said
+	ownGroup(cmd)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != l {
@@ -251,7 +252,7 @@ func (s *Server) Stop() {
 		s.listener = nil
 	}
 	for cmd := range s.running {
-		_ = cmd.Process.Kill() // its children notice
+		killGroup(cmd)
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
