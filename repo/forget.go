@@ -133,6 +133,7 @@ func checkLast(all []*Snapshot, leaving map[SnapshotID]bool) error {
 // forget moves one snapshot to the trash and reports whether it was there.
 func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error) {
 	name, trash := sealed.Snapshot.Prefix+id.String(), sealed.Trash.Prefix+id.String()
+	made := false // the record in the trash
 	if !now {
 		file, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Snapshot.Limit)+1024)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -142,7 +143,7 @@ func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error
 			return false, err
 		}
 		err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
-		if errors.Is(err, fs.ErrExist) {
+		if made = err == nil; errors.Is(err, fs.ErrExist) {
 			// It was forgotten before and brought back. Its grace begins anew.
 			if err = r.store.Remove(ctx, trash); err == nil || errors.Is(err, fs.ErrNotExist) {
 				err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
@@ -156,10 +157,17 @@ func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error
 		return false, err
 	}
 	err := r.drop(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err == nil, err
 	}
-	return err == nil, err
+	if made {
+		// Somebody removed it for good, maybe long ago, and prunes may have had no regard to it since.
+		err = r.drop(ctx, trash)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return false, err
 }
 
 // secureMoves makes sure that prunes to come, which may not see a snapshot while it is moved, take nothing away that it

@@ -60,7 +60,7 @@ func TestInterleavings(t *testing.T) {
 		})
 		total.add(&w.counts)
 		if t.Failed() {
-			t.Fatalf("interleaving %d went wrong: run it alone with SNAP_SEED=%d", seed, seed)
+			t.Fatalf("interleaving %d went wrong: run it alone with SNAP_SEED=%d SNAP_TRACE=1", seed, seed)
 		}
 	}
 	t.Logf("%d interleavings: %s", len(seeds), total.String())
@@ -259,7 +259,7 @@ func (w *world) check(after string) {
 	defer r.Close()
 	res, err := r.Check(w.t.Context(), CheckOptions{})
 	if err != nil && (res == nil || len(res.Affected) > 0 || len(res.Damage) > 0) {
-		w.t.Errorf("after %s: %v%s", after, err, describe(res))
+		w.t.Errorf("interleaving %d, after %s: %v%s", w.seed, after, err, describe(res))
 	}
 	w.mu.Lock()
 	w.counts.checks++
@@ -301,6 +301,7 @@ func (m *machine) live() {
 			m.boot()
 		}
 		what := m.act()
+		m.trace("done", what, nil)
 		m.w.check(fmt.Sprintf("%s by machine %d", what, m.id))
 		if m.store.dead() {
 			m.repo.Close()
@@ -321,7 +322,7 @@ func (m *machine) boot() {
 	if m.rng.IntN(3) == 0 {
 		crash = m.rng.IntN(120)
 	}
-	m.store = &unreliable{inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
+	m.store = &unreliable{trace: m.trace, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
 	m.repo = m.w.open(m.store, m.w.keys.full, m.now)
 }
 
@@ -329,6 +330,13 @@ func (w *world) count(fn func(c *simCounts)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	fn(&w.counts)
+}
+
+// trace prints an operation, if somebody wants to see it.
+func (m *machine) trace(op, name string, err error) {
+	if os.Getenv("SNAP_TRACE") != "" {
+		fmt.Printf("%s machine %d %s %s %v\n", time.Now().Format("02 15:04:05.000"), m.id, op, name, err)
+	}
 }
 
 // act does one thing and returns what.
@@ -449,6 +457,7 @@ var errCrashed = errors.New("the machine has crashed")
 type unreliable struct {
 	inner  store.Store
 	stalls int
+	trace  func(op, name string, err error)
 
 	mu         sync.Mutex // guards what follows
 	rng        *rand.Rand
@@ -463,7 +472,8 @@ func (u *unreliable) dead() bool {
 }
 
 // step waits, then runs an operation unless the machine has crashed. The one in which it does so may take its effect.
-func (u *unreliable) step(name string, run func() error) error {
+func (u *unreliable) step(op, name string, run func() error) (err error) {
+	defer func() { u.trace(op, name, err) }()
 	u.mu.Lock()
 	if u.crashed {
 		u.mu.Unlock()
@@ -501,11 +511,11 @@ func (u *unreliable) step(name string, run func() error) error {
 }
 
 func (u *unreliable) Create(ctx context.Context, name string, data io.Reader, size int64) error {
-	return u.step(name, func() error { return u.inner.Create(ctx, name, data, size) })
+	return u.step("create", name, func() error { return u.inner.Create(ctx, name, data, size) })
 }
 
 func (u *unreliable) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
-	err = u.step(name, func() (err error) {
+	err = u.step("read", name, func() (err error) {
 		n, err = u.inner.ReadAt(ctx, name, p, off)
 		return err
 	})
@@ -513,15 +523,15 @@ func (u *unreliable) ReadAt(ctx context.Context, name string, p []byte, off int6
 }
 
 func (u *unreliable) List(ctx context.Context, prefix string, fn func(string, int64, time.Time) error) error {
-	return u.step(prefix, func() error { return u.inner.List(ctx, prefix, fn) })
+	return u.step("list", prefix, func() error { return u.inner.List(ctx, prefix, fn) })
 }
 
 func (u *unreliable) Remove(ctx context.Context, name string) error {
-	return u.step(name, func() error { return u.inner.Remove(ctx, name) })
+	return u.step("remove", name, func() error { return u.inner.Remove(ctx, name) })
 }
 
 func (u *unreliable) Stat(ctx context.Context, name string) (size int64, at time.Time, err error) {
-	err = u.step(name, func() (err error) {
+	err = u.step("stat", name, func() (err error) {
 		size, at, err = u.inner.Stat(ctx, name)
 		return err
 	})
