@@ -2,7 +2,7 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools
+.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak
 
 all: build
 
@@ -39,3 +39,19 @@ long-tests:
 # 10,000 simulated interleavings of backup, forget, undelete, prune and repair.
 interleavings:
 	SNAP_INTERLEAVINGS=10000 $(GO) test -timeout 6h -run Interleavings -v ./repo
+
+# The program killed, its system calls failed, the power cut, bits flipped, a year gone by: full sizes (docs/testing.md).
+kill-test:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run 'TestKill$$' ./internal/crashtest
+
+syscall-test:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 6h -v -run TestSyscalls ./internal/crashtest
+
+powercut-test:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 6h -v -run TestPowerCut ./internal/crashtest
+
+bitflip-test:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run 'TestDamage|TestEveryTruncation' ./internal/crashtest
+
+soak:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run TestSoak ./internal/crashtest
