@@ -180,7 +180,7 @@ func (w *world) check(flags ...string) {
 // restore has the program restore a snapshot, and compares.
 func (w *world) restore(id string) {
 	w.Helper()
-	target := filepath.Join(folder(w), "restored")
+	target := filepath.Join(filepath.Dir(w.state), "restored")
 	out := w.run("restore", "--json", id+":"+w.source, "--target", target)
 	want := w.known[id].want
 	if out.code != 0 {

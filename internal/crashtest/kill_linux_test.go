@@ -94,6 +94,19 @@ func (w *world) recovered(n int) {
 	w.judge()
 	all := w.withFate(live)
 	w.restore(all[w.rng.IntN(len(all))])
+	if len(all) > 12 {
+		w.thin(all)
+	}
+}
+
+// thin forgets half of the snapshots, so that prune has something to do.
+func (w *world) thin(all []string) {
+	w.Helper()
+	w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	op := operation{name: "forget", ids: all[:len(all)/2]}
+	out := w.must(append([]string{"forget"}, op.ids...)...)
+	w.account(op, out)
+	w.settle()
 }
 
 // cleanedUp prunes, and looks whether anything is left that does not belong.
