@@ -212,12 +212,14 @@ func (p packFiles) find(id pack.ID) *packFile {
 	return &p[i]
 }
 
-// insert adds a pack in its place, unless it is there.
+// insert adds a pack in its place, or replaces what is known of it.
 func (p *packFiles) insert(f packFile) {
 	i, ok := slices.BinarySearchFunc(*p, f.id, func(f packFile, id pack.ID) int { return bytes.Compare(f.id[:], id[:]) })
-	if !ok {
-		*p = slices.Insert(*p, i, f)
+	if ok {
+		(*p)[i] = f
+		return
 	}
+	*p = slices.Insert(*p, i, f)
 }
 
 // remove takes packs out.
