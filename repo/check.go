@@ -250,6 +250,9 @@ func (c *checking) index(ctx context.Context) error {
 	for p := range c.r.set.Packs() {
 		c.result.Packs++
 		c.result.PackBytes += p.Size
+		if slices.Contains(c.o.mended, pack.Name(p.Class, p.ID)) {
+			continue // a dry run of repair would have made it whole
+		}
 		file := c.packs.find(p.ID)
 		if file == nil {
 			// It may have been stored after the listing, or removed.

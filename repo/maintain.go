@@ -61,6 +61,8 @@ type CheckOptions struct {
 	MaxFiles int
 	// Progress, if not nil, is counted up while the check runs.
 	Progress *CheckProgress
+
+	mended []string // files to be taken as whole: a dry run of repair would mend them
 }
 
 // CheckProgress counts what a check, scrub or repair has done. It may be read at any time.

@@ -158,6 +158,7 @@ func (p *repairing) assess(ctx context.Context, bad badPacks) error {
 	o := CheckOptions{MaxFiles: p.o.MaxFiles, Progress: &CheckProgress{}}
 	load := p.r.load
 	if p.o.DryRun {
+		o.mended = p.result.Mended
 		load = chunks.NewLoader(over{p.raw, p.overlay}, p.r.set, p.r.keys, p.r.opts.CacheBytes).Load
 	}
 	c, err := p.r.checkWith(ctx, o, bad, load)
