@@ -25,6 +25,7 @@ var ErrRolledBack = errors.New("the repository is not what it was")
 const (
 	headsVersion = 1
 	headsLimit   = 16 << 20
+	manyHeads    = 4 // from there on a listing costs less than to ask for each
 )
 
 // headsFile is what is remembered of a repository, in Options.StateDir.
@@ -190,9 +191,19 @@ func (r *Repo) CheckRollback(ctx context.Context) error {
 
 // lostHeads returns the heads that are gone although nobody has forgotten them.
 func (r *Repo) lostHeads(ctx context.Context, before *place) (lost []head, err error) {
+	listed := map[string]bool{}
+	if len(before.Heads) > manyHeads {
+		ids, err := r.listIDs(ctx, sealed.Snapshot)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			listed[id.String()] = true
+		}
+	}
 	for _, source := range slices.SortedFunc(maps.Keys(before.Heads), func(a, b snapshot.SourceID) int { return strings.Compare(a.String(), b.String()) }) {
 		h := before.Heads[source]
-		there := h.Leaving
+		there := h.Leaving || listed[h.ID]
 		for _, prefix := range []string{sealed.Snapshot.Prefix, sealed.Trash.Prefix, copyPrefix + sealed.Snapshot.Prefix} {
 			if !there {
 				if there, err = r.exists(ctx, prefix+h.ID); err != nil {

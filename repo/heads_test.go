@@ -108,6 +108,15 @@ func TestRollback(t *testing.T) {
 			w.end(r)
 			w.store = yesterday
 		}, true},
+		{"one of many sources loses its newest snapshot", func(w *watched) {
+			r := w.must()
+			for _, name := range []string{"c", "d", "e", "f", "g"} {
+				mustBack(w, r, name, files{"f": name})
+			}
+			w.end(r)
+			w.must()
+			w.remove("snapshots/" + w.newest(w.elsewhere()).ID.String())
+		}, true},
 		{"another machine made a snapshot", func(w *watched) { mustBack(w, w.elsewhere(), "a", files{"f": "3"}) }, false},
 		{"this machine forgot the newest", func(w *watched) {
 			r := w.must()
