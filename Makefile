@@ -39,7 +39,7 @@ long-tests:
 
 # 10,000 simulated interleavings of backup, forget, undelete, prune and repair.
 interleavings:
-	SNAP_INTERLEAVINGS=10000 $(GO) test -timeout 6h -run Interleavings -v ./repo
+	SNAP_INTERLEAVINGS=10000 $(GO) test -timeout 6h -run Interleavings -v ./internal/simulation
 
 # The program killed, its system calls failed, the power cut, bits flipped, a year gone by: full sizes (docs/testing.md).
 kill-test:

@@ -244,7 +244,6 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 			if err != nil {
 				return nil, err
 			}
-			r.rescued.Add(1)
 			wanted[segmentPlace{l.Pack, l.Offset}] = true
 			from[l.Pack], classes[l.Pack] = append(from[l.Pack], id), l.Class
 		}

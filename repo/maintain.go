@@ -243,8 +243,10 @@ type PruneResult struct {
 	YoungBytes   int64     // unused, and too young to be condemned
 
 	RemovedIndexes int // index files that were merged into others
-	MissingChunks  int // needed and in no pack: see Check
-	DamagedPacks   int // that could not be copied: see Check
+	// Rescued are chunks that were copied out of condemned packs, for snapshots that came later.
+	Rescued       int
+	MissingChunks int // needed and in no pack: see Check
+	DamagedPacks  int // that could not be copied: see Check
 	// Unfinished says that a bound of the options was reached before MaxUnused was.
 	Unfinished bool
 }

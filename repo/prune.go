@@ -32,6 +32,8 @@ type pruner struct {
 	record  pruneRecord // what this run has to tell
 	removed []string    // packs
 	known   map[pack.ID]*Snapshot
+	purged  map[pack.ID]bool // snapshots that this run takes out of the trash
+	looked  bool             // it is decided which
 }
 
 // withDefaults returns the options as they are meant.
@@ -68,7 +70,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) 
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)
 	}
-	p := &pruner{r: r, o: o, result: &PruneResult{}, begin: time.Now(), known: map[pack.ID]*Snapshot{}}
+	p := &pruner{r: r, o: o, result: &PruneResult{}, begin: time.Now(), known: map[pack.ID]*Snapshot{}, purged: map[pack.ID]bool{}}
 	if !o.DryRun {
 		p.session = r.enter(ctx, "prune")
 		defer p.session.leave()

@@ -155,7 +155,8 @@ func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
 		}
 		switch {
 		case alive && (settled(id) || p.o.Now):
-		case !alive && v.snapshots[id] == nil && (p.o.Now || p.now.Sub(at) >= p.o.GraceTrash):
+		case !alive && v.snapshots[id] == nil && p.purges(id, at):
+			p.purged[id] = true
 			p.result.Emptied++
 			emptied = append(emptied, id.String())
 		default:
@@ -175,6 +176,7 @@ func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
 			}
 		}
 	}
+	p.looked = true
 	if len(emptied) == 0 || p.o.DryRun {
 		return nil
 	}

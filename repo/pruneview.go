@@ -66,7 +66,7 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 		}
 	}
 	for id, at := range v.trash {
-		if p.o.Now || p.now.Sub(at) >= p.o.GraceTrash {
+		if p.purges(id, at) {
 			continue
 		}
 		if err := p.listed(ctx, v, id); err != nil {
@@ -80,6 +80,15 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 		return nil, err
 	}
 	return v, p.lookForNamed(ctx, v)
+}
+
+// purges reports whether a forgotten snapshot is to go for good. Without a grace these are those that are in the trash in the
+// beginning: what comes later may have been needed when packs were chosen.
+func (p *pruner) purges(id pack.ID, forgotten time.Time) bool {
+	if p.o.Now {
+		return p.purged[id] || !p.looked
+	}
+	return p.purged[id] || p.now.Sub(forgotten) >= p.o.GraceTrash
 }
 
 // listed takes in a snapshot that a listing shows.
@@ -304,6 +313,7 @@ func (p *pruner) copyOut(ctx context.Context, v *view, ids []pack.ChunkID) error
 		return nil
 	}
 	damaged, err := p.r.rescue(ctx, ids)
+	p.result.Rescued += len(ids)
 	for id := range damaged {
 		v.keep[id] = true
 	}

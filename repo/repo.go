@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
@@ -76,8 +75,6 @@ type Repo struct {
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
 	cuttersErr      error
-
-	rescued atomic.Int64 // chunks that were copied out of condemned packs
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/store"
 	"github.com/snapkeep/snap/internal/store/faulty"
 	"github.com/snapkeep/snap/internal/store/mem"
@@ -20,14 +21,14 @@ import (
 
 // drill does everything that writes, one after the other, and remembers what was reported as done.
 type drill struct {
-	keys     *simKeys
+	keys     *drillKeys
 	clock    *clock
 	mode     ParityMode
 	reported map[SnapshotID]files
 	gone     map[SnapshotID]bool // somebody began to forget them
 }
 
-func newDrill(keys *simKeys, mode ParityMode) *drill {
+func newDrill(keys *drillKeys, mode ParityMode) *drill {
 	return &drill{keys: keys, clock: newClock(), mode: mode, reported: map[SnapshotID]files{}, gone: map[SnapshotID]bool{}}
 }
 
@@ -181,7 +182,7 @@ func every(share int) int {
 // TestCrashAtEveryChange cuts the power at each change of the store.
 func TestCrashAtEveryChange(t *testing.T) {
 	t.Parallel()
-	keys := newSimKeys(t)
+	keys := newDrillKeys(t)
 	for _, mode := range []ParityMode{ParityOff, ParityOn} {
 		step := every(2)
 		if mode == ParityOn {
@@ -217,7 +218,7 @@ func TestCrashAtEveryChange(t *testing.T) {
 // TestErrorAtEveryOperation lets each operation of the store fail once, or all from there on.
 func TestErrorAtEveryOperation(t *testing.T) {
 	t.Parallel()
-	keys := newSimKeys(t)
+	keys := newDrillKeys(t)
 	for _, fault := range []struct {
 		class faulty.Class
 		err   error
@@ -243,4 +244,15 @@ func TestErrorAtEveryOperation(t *testing.T) {
 			d.verify(t, inner, fmt.Sprintf("%v of class %d at operation %d (%v)", fault.err, fault.class, n, err))
 		}
 	}
+}
+
+// drillKeys are the secrets of the repositories of drills: making and opening them takes longer than a drill.
+type drillKeys struct {
+	config *keyring.Config
+	full   *keyring.Secrets
+}
+
+func newDrillKeys(t *testing.T) *drillKeys {
+	r := newTestRepo(t, mem.New(nil), Options{})
+	return &drillKeys{r.config, r.secrets}
 }

@@ -1,4 +1,4 @@
-package repo
+package simulation
 
 import (
 	"bytes"
@@ -20,26 +20,30 @@ import (
 
 	"filippo.io/age"
 
-	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/store"
 	"github.com/snapkeep/snap/internal/store/faulty"
 	"github.com/snapkeep/snap/internal/store/mem"
+	"github.com/snapkeep/snap/repo"
 )
-
-// The simulation lets several machines back up, forget, undelete, prune and repair in one store whose listings lag, with stalls and
-// crashes between any two operations and clocks that lie, all in virtual time. Whatever happens, every snapshot
-// record that stands in the store can be restored, at any moment, and none that was not forgotten is missing.
 
 // simSeeds are interleavings that once went wrong.
 var simSeeds = []uint64{}
 
-const simRounds = 200 // interleavings in the suite; SNAP_INTERLEAVINGS overrides
+const (
+	simRounds  = 200    // interleavings in the suite; SNAP_INTERLEAVINGS overrides
+	longRounds = 10_000 // with SNAP_LONG_TESTS
+	enough     = 1000   // from here on everything happens at least once
+	lanes      = 2      // simulations at a time
+)
 
 func TestInterleavings(t *testing.T) {
 	rounds := uint64(simRounds)
-	if n, err := strconv.ParseUint(os.Getenv("SNAP_INTERLEAVINGS"), 10, 64); err == nil {
+	switch n, err := strconv.ParseUint(os.Getenv("SNAP_INTERLEAVINGS"), 10, 64); {
+	case err == nil:
 		rounds = n
-	} else if testing.Short() {
+	case os.Getenv("SNAP_LONG_TESTS") != "":
+		rounds = longRounds
+	case testing.Short():
 		rounds = 30
 	}
 	keys := newSimKeys(t)
@@ -52,35 +56,48 @@ func TestInterleavings(t *testing.T) {
 		seeds = append(seeds, seed)
 	}
 	var total simCounts
-	for _, seed := range seeds {
-		var w *world
-		synctest.Test(t, func(t *testing.T) {
-			w = newWorld(t, keys, seed)
-			w.run()
-		})
-		total.add(&w.counts)
-		if t.Failed() {
-			t.Fatalf("interleaving %d went wrong: run it alone with SNAP_SEED=%d SNAP_TRACE=1", seed, seed)
+	t.Run("all", func(t *testing.T) {
+		for part := range lanes {
+			t.Run(strconv.Itoa(part), func(t *testing.T) {
+				t.Parallel()
+				for i := part; i < len(seeds); i += lanes {
+					total.add(simulate(t, keys, seeds[i]))
+				}
+			})
 		}
-	}
+	})
 	t.Logf("%d interleavings: %s", len(seeds), total.String())
-	if rounds >= simRounds {
-		for what, n := range map[string]int{"backups": total.backups, "forgets": total.forgets, "undeletes": total.undeletes, "prunes": total.prunes,
-			"repairs": total.repairs, "crashes": total.crashes, "removed packs": total.removed, "copied packs": total.copied,
-			"backups that copied": total.saved, "prunes that copied for others": total.rescued} {
-			if n == 0 {
-				t.Errorf("no %s in all that", what)
-			}
+	if rounds < enough {
+		return
+	}
+	for what, n := range map[string]int{"backups": total.backups, "forgets": total.forgets, "undeletes": total.undeletes, "prunes": total.prunes,
+		"repairs": total.repairs, "crashes": total.crashes, "removed packs": total.removed, "copied packs": total.copied,
+		"backups that copied": total.saved, "prunes that copied for others": total.rescued} {
+		if n == 0 {
+			t.Errorf("no %s in all that", what)
 		}
 	}
+}
+
+func simulate(t *testing.T, keys *simKeys, seed uint64) *simCounts {
+	var w *world
+	synctest.Test(t, func(t *testing.T) {
+		w = newWorld(t, keys, seed)
+		w.run()
+	})
+	return &w.counts
 }
 
 // simCounts counts what happened, so that it can be seen that something did.
 type simCounts struct {
+	mu sync.Mutex // guards what follows
+
 	backups, overtaken, forgets, undeletes, prunes, repairs, crashes, failed, removed, copied, rescued, saved, checks int
 }
 
 func (c *simCounts) add(o *simCounts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.backups += o.backups
 	c.overtaken += o.overtaken
 	c.forgets += o.forgets
@@ -112,18 +129,23 @@ type world struct {
 	pace    time.Duration // between two things that a machine does
 	stalls  int           // operations of 1000 that take hours
 	keys    *simKeys
-	blobs   []string
+	blobs   []*blob
+
+	checking sync.Mutex // guards what follows
+	checker  *repo.Repo // of now
+	now      *moment
 
 	mu      sync.Mutex    // guards what follows
 	jump    time.Duration // of the storage's clock
 	counts  simCounts
-	model   map[SnapshotID]files // reported as made
-	touched map[SnapshotID]bool  // somebody tried to forget it
+	model   map[repo.SnapshotID]files // reported as made
+	touched map[repo.SnapshotID]bool  // somebody tried to forget it
 }
 
 func newWorld(t *testing.T, keys *simKeys, seed uint64) *world {
-	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), model: map[SnapshotID]files{}, touched: map[SnapshotID]bool{}}
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 77)), model: map[repo.SnapshotID]files{}, touched: map[repo.SnapshotID]bool{}, now: &moment{}}
 	w.inner = mem.New(w.storageNow)
+	copyAll(t, w.inner, keys.empty)
 	if w.rng.IntN(3) > 0 {
 		w.lag = time.Duration(w.rng.Int64N(int64(time.Hour)))
 	}
@@ -133,44 +155,50 @@ func newWorld(t *testing.T, keys *simKeys, seed uint64) *world {
 	for i := range 24 {
 		size := 1 + w.rng.IntN(4000)
 		if i%3 == 0 { // enough for a segment of its own
-			w.blobs = append(w.blobs, strings.Repeat(randomText(w.rng, 64), 9000))
+			w.blobs = append(w.blobs, &blob{int64(i), strings.Repeat(randomText(w.rng, 64), 8200)})
 			continue
 		}
-		w.blobs = append(w.blobs, randomText(w.rng, size))
+		w.blobs = append(w.blobs, &blob{int64(i), randomText(w.rng, size)})
 	}
 	w.keys = keys
 	return w
 }
 
-// simKeys are the secrets of all simulated repositories: making and opening them takes longer than a simulation.
+// simKeys open all simulated repositories. Each starts as a copy of an empty one.
 type simKeys struct {
-	config       *keyring.Config
-	full, writer *keyring.Secrets
+	empty        *mem.Store
+	full, writer *repo.Credential
 }
 
 func newSimKeys(t *testing.T) *simKeys {
-	store := mem.New(nil)
-	r := newTestRepo(t, store, Options{})
-	id, err := age.GenerateX25519Identity()
+	k := &simKeys{empty: mem.New(nil)}
+	credential := func() (*repo.Recipient, *repo.Credential) {
+		id, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := repo.ForAge(id.Recipient().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := repo.AgeIdentities([]byte(id.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return to, c
+	}
+	var to *repo.Recipient
+	to, k.full = credential()
+	r, err := repo.Create(t.Context(), k.empty, to, repo.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := ForAge(id.Recipient().String())
-	if err != nil {
+	defer r.Close()
+	to, k.writer = credential()
+	if _, err := r.AddSlot(t.Context(), to, repo.RoleWriter, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.AddSlot(t.Context(), to, RoleWriter, ""); err != nil {
-		t.Fatal(err)
-	}
-	credential, err := AgeIdentities([]byte(id.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	writer, err := Open(t.Context(), store, credential, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &simKeys{r.config, r.secrets, writer.secrets}
+	return k
 }
 
 func (w *world) storageNow() time.Time {
@@ -179,12 +207,8 @@ func (w *world) storageNow() time.Time {
 	return time.Now().Add(w.jump)
 }
 
-func (w *world) open(s Store, secrets *keyring.Secrets, now func() time.Time) *Repo {
-	r := newRepo(s, Options{Now: now, PackSize: 1 << 20})
-	if err := r.start(w.keys.config, secrets, ""); err != nil {
-		w.t.Fatal(err)
-	}
-	return r
+func (w *world) open(s repo.Store, credential *repo.Credential, now func() time.Time) (*repo.Repo, error) {
+	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20})
 }
 
 func (w *world) run() {
@@ -216,16 +240,19 @@ func (w *world) end() {
 	w.jump = 0
 	w.mu.Unlock()
 	ctx := w.t.Context()
-	r := w.open(w.inner, w.keys.full, time.Now)
+	r, err := w.open(w.inner, w.keys.full, time.Now)
+	if err != nil {
+		w.t.Fatalf("open in the end: %v", err)
+	}
 	defer r.Close()
 	time.Sleep(11 * 365 * 24 * time.Hour) // behind all stamps of clocks that were ahead
 	for range 4 {
-		if _, err := r.Prune(ctx, PruneOptions{MaxUnused: -1}); err != nil {
+		if _, err := r.Prune(ctx, repo.PruneOptions{MaxUnused: -1}); err != nil {
 			w.t.Fatalf("prune in the end: %v", err)
 		}
 		time.Sleep(100 * time.Hour)
 	}
-	res, err := r.Prune(ctx, PruneOptions{MaxUnused: -1, DryRun: true})
+	res, err := r.Prune(ctx, repo.PruneOptions{MaxUnused: -1, DryRun: true})
 	if err != nil || res.DeadPacks+res.Repacked+res.Orphans+res.WaitingPacks > 0 {
 		w.t.Errorf("something is left to prune: %+v, %v", res, err)
 	}
@@ -234,11 +261,11 @@ func (w *world) end() {
 			w.t.Errorf("left: %q", left)
 		}
 	}
-	there, err := r.Snapshots(ctx, Filter{})
+	there, err := r.Snapshots(ctx, repo.Filter{})
 	if err != nil {
 		w.t.Fatalf("list in the end: %v", err)
 	}
-	seen := map[SnapshotID]bool{}
+	seen := map[repo.SnapshotID]bool{}
 	for _, s := range there {
 		seen[s.ID] = true
 		if want, ok := w.model[s.ID]; ok {
@@ -247,17 +274,29 @@ func (w *world) end() {
 	}
 	for id := range w.model {
 		if !seen[id] && !w.touched[id] {
-			w.t.Errorf("snapshot %s was never forgotten and is gone", short(id))
+			w.t.Errorf("snapshot %s was never forgotten and is gone", id)
 		}
 	}
 	w.check("the very end")
 }
 
+// moment is the store as it was at one time. It is opened once for all times.
+type moment struct{ repo.Store }
+
 // check looks at the store as it is at this moment.
 func (w *world) check(after string) {
-	r := w.open(w.inner.Clone(), w.keys.writer, time.Now)
-	defer r.Close()
-	res, err := r.Check(w.t.Context(), CheckOptions{})
+	w.checking.Lock()
+	defer w.checking.Unlock()
+	w.now.Store = w.inner.Clone()
+	if w.checker == nil {
+		var err error
+		if w.checker, err = w.open(w.now, w.keys.writer, time.Now); err != nil {
+			w.t.Errorf("interleaving %d, after %s: open: %v", w.seed, after, err)
+			return
+		}
+	}
+	r := w.checker
+	res, err := r.Check(w.t.Context(), repo.CheckOptions{})
 	if err != nil && (res == nil || len(res.Affected) > 0 || len(res.Damage) > 0) {
 		w.t.Errorf("interleaving %d, after %s: %v%s", w.seed, after, err, describe(res))
 	}
@@ -274,7 +313,7 @@ type machine struct {
 	now   func() time.Time
 	files files
 	store *unreliable
-	repo  *Repo
+	repo  *repo.Repo
 }
 
 func (w *world) machine(id int) *machine {
@@ -292,13 +331,16 @@ func (w *world) machine(id int) *machine {
 
 // live does some things one after the other.
 func (m *machine) live() {
-	for range 6 + m.rng.IntN(10) {
+	for range 4 + m.rng.IntN(8) {
 		time.Sleep(time.Duration(m.rng.ExpFloat64() * float64(m.w.pace)))
 		if m.w.t.Failed() {
 			return
 		}
 		if m.repo == nil || m.rng.IntN(8) == 0 {
 			m.boot()
+		}
+		if m.repo == nil {
+			continue // it crashed while it opened
 		}
 		what := m.act()
 		m.trace("done", what, nil)
@@ -323,7 +365,12 @@ func (m *machine) boot() {
 		crash = m.rng.IntN(120)
 	}
 	m.store = &unreliable{trace: m.trace, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
-	m.repo = m.w.open(m.store, m.w.keys.full, m.now)
+	var err error
+	if m.repo, err = m.w.open(m.store, m.w.keys.full, m.now); err != nil {
+		if m.repo = nil; !m.store.dead() {
+			m.w.t.Errorf("open by machine %d: %v", m.id, err)
+		}
+	}
 }
 
 func (w *world) count(fn func(c *simCounts)) {
@@ -355,8 +402,8 @@ func (m *machine) act() string {
 	case n < 97:
 		return m.prune(ctx)
 	}
-	_, err := m.repo.Repair(ctx, RepairOptions{})
-	m.expect("repair", err, ErrDamagedFound)
+	_, err := m.repo.Repair(ctx, repo.RepairOptions{})
+	m.expect("repair", err, repo.ErrDamagedFound)
 	m.w.count(func(c *simCounts) { c.repairs++ })
 	return "repair"
 }
@@ -367,7 +414,7 @@ func (m *machine) expect(what string, err error, allowed ...error) {
 		return
 	}
 	m.w.count(func(c *simCounts) { c.failed++ })
-	for _, a := range append(allowed, errCrashed, fs.ErrNotExist, ErrClockSkew, ErrOvertaken, ErrBusy) {
+	for _, a := range append(allowed, errCrashed, fs.ErrNotExist, repo.ErrClockSkew, repo.ErrOvertaken, repo.ErrBusy) {
 		if errors.Is(err, a) {
 			return
 		}
@@ -385,29 +432,29 @@ func (m *machine) backup(ctx context.Context) {
 		}
 	}
 	now := maps.Clone(m.files)
-	before := m.repo.rescued.Load()
+	before := m.store.rescues()
 	s, err := back(ctx, m.repo, fmt.Sprintf("source %d", m.id), now)
 	m.expect("backup", err)
 	m.w.count(func(c *simCounts) {
 		switch {
 		case err == nil:
 			c.backups++
-			if m.repo.rescued.Load() > before {
+			if m.store.rescues() > before {
 				c.saved++
 			}
 			m.w.model[s.ID] = now
-		case errors.Is(err, ErrOvertaken):
+		case errors.Is(err, repo.ErrOvertaken):
 			c.overtaken++
 		}
 	})
 }
 
 func (m *machine) forget(ctx context.Context) {
-	all, _ := m.repo.Snapshots(ctx, Filter{})
+	all, _ := m.repo.Snapshots(ctx, repo.Filter{})
 	if len(all) == 0 {
 		return
 	}
-	var ids []SnapshotID
+	var ids []repo.SnapshotID
 	for _, i := range m.rng.Perm(len(all))[:1+m.rng.IntN(len(all))] {
 		ids = append(ids, all[i].ID)
 	}
@@ -417,38 +464,37 @@ func (m *machine) forget(ctx context.Context) {
 		}
 		c.forgets++
 	})
-	_, err := m.repo.Forget(ctx, ids, ForgetOptions{AllowAll: true, Now: m.rng.IntN(3) == 0})
+	_, err := m.repo.Forget(ctx, ids, repo.ForgetOptions{AllowAll: true, Now: m.rng.IntN(3) == 0})
 	m.expect("forget", err)
 }
 
 func (m *machine) undelete(ctx context.Context) {
-	trash, _ := m.repo.Trash(ctx, Filter{})
+	trash, _ := m.repo.Trash(ctx, repo.Filter{})
 	if len(trash) == 0 {
 		return
 	}
 	m.w.count(func(c *simCounts) { c.undeletes++ })
-	err := m.repo.Undelete(ctx, []SnapshotID{trash[m.rng.IntN(len(trash))].ID})
-	m.expect("undelete", err, ErrNoSnapshot, ErrDamaged)
+	err := m.repo.Undelete(ctx, []repo.SnapshotID{trash[m.rng.IntN(len(trash))].ID})
+	m.expect("undelete", err, repo.ErrNoSnapshot, repo.ErrDamaged)
 }
 
 func (m *machine) prune(ctx context.Context) string {
-	o := PruneOptions{GracePacks: MinGracePacks, GraceTrash: time.Duration(1 + m.rng.Int64N(int64(72*time.Hour))), MaxUnused: m.rng.Float64()}
+	o := repo.PruneOptions{GracePacks: repo.MinGracePacks, GraceTrash: time.Duration(1 + m.rng.Int64N(int64(72*time.Hour))), MaxUnused: m.rng.Float64()}
 	what := "prune"
 	if m.w.lag == 0 && m.rng.IntN(2) == 0 {
 		o.Now, what = true, "prune now"
 	}
-	before := m.repo.rescued.Load()
 	res, err := m.repo.Prune(ctx, o)
 	m.expect(what, err)
 	m.w.count(func(c *simCounts) {
 		c.prunes++
-		if m.repo.rescued.Load() > before {
+		if res.Rescued > 0 {
 			c.rescued++
 		}
 		c.removed += res.RemovedPacks
 		c.copied += res.NewPacks
 	})
-	return fmt.Sprintf("%s %+v (%v)", what, *res, err)
+	return fmt.Sprintf("%s: %+v, %v", what, *res, err)
 }
 
 var errCrashed = errors.New("the machine has crashed")
@@ -463,6 +509,15 @@ type unreliable struct {
 	rng        *rand.Rand
 	crashAfter int // operations; negative for never
 	crashed    bool
+	committing bool // a record stands in pending/ and not in snapshots/
+	copied     int  // packs that were stored meanwhile
+}
+
+// rescues returns how many packs were stored between pending/ and snapshots/.
+func (u *unreliable) rescues() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.copied
 }
 
 func (u *unreliable) dead() bool {
@@ -480,6 +535,18 @@ func (u *unreliable) step(op, name string, run func() error) (err error) {
 		return errCrashed
 	}
 	crash, effect := false, true
+	if op == "create" {
+		switch folder, _, _ := strings.Cut(name, "/"); folder {
+		case "pending":
+			u.committing = true
+		case "snapshots":
+			u.committing = false
+		case "data", "meta":
+			if u.committing {
+				u.copied++
+			}
+		}
+	}
 	if u.crashAfter >= 0 {
 		crash = u.crashAfter == 0
 		u.crashAfter--
