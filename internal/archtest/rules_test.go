@@ -59,6 +59,7 @@ internal/vectortest:
 internal/proxytest:
 internal/s3test: internal/proxytest
 internal/crashtest: internal/verifier
+internal/simulation:
 internal/sshdtest: internal/sshconn
 repo/sourcetest: internal/source internal/tree
 repo/storetest:
