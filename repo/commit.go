@@ -251,7 +251,12 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 		for id, class := range classes {
 			size, _, err := r.store.Stat(ctx, pack.Name(class, id))
 			if err == nil {
-				_, err = c.Copy(ctx, class, id, size, func(offset uint32) bool { return wanted[segmentPlace{id, offset}] })
+				_, err = c.Copy(ctx, class, id, size, func(offset uint32) prune.Stream {
+					if wanted[segmentPlace{id, offset}] {
+						return prune.Current
+					}
+					return prune.Leave
+				})
 			}
 			switch {
 			case errors.Is(err, prune.ErrDamaged):

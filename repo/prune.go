@@ -11,6 +11,7 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/prune"
+	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/pack"
 )
 
@@ -269,6 +270,14 @@ func (p *pruner) orphans(v *view, m *marking) {
 
 // repack copies the live segments of packs, and condemns those that are copied.
 func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.Usage) error {
+	if len(packs) == 0 {
+		return nil
+	}
+	current, err := p.markCurrent(ctx, v)
+	if err != nil {
+		return err
+	}
+	defer current.Close()
 	c := prune.NewCopier(p.r.store, p.r.meta, p.r.config.ID, p.packSize())
 	defer c.Abandon()
 	var done []index.Usage
@@ -277,11 +286,18 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 			p.result.Unfinished = true
 			break
 		}
-		live := map[uint32]bool{}
+		to := map[uint32]prune.Stream{}
 		for _, s := range m.marks.Segments(u.ID) {
-			live[s.Offset] = s.Live > 0
+			if to[s.Offset] = prune.Leave; s.Live > 0 {
+				to[s.Offset] = prune.History
+			}
 		}
-		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, func(offset uint32) bool { return live[offset] })
+		for _, s := range current.Segments(u.ID) {
+			if s.Live > 0 {
+				to[s.Offset] = prune.Current
+			}
+		}
+		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, func(offset uint32) prune.Stream { return to[offset] })
 		if errors.Is(err, prune.ErrDamaged) {
 			p.r.log.Warn("a pack is damaged and stays as it is", "pack", u.ID.String(), "error", err)
 			p.result.DamagedPacks++
@@ -310,6 +326,31 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 		v.packs.insert(packFile{n.ID, n.Size, p.now.Unix(), n.Class})
 	}
 	return nil
+}
+
+// markCurrent marks what the latest snapshot of each source needs.
+func (p *pruner) markCurrent(ctx context.Context, v *view) (*index.Marks, error) {
+	latest := map[snapshot.SourceID]*Snapshot{}
+	for _, s := range v.snapshots {
+		if l := latest[s.Source]; l == nil || s.Sequence > l.Sequence {
+			latest[s.Source] = s
+		}
+	}
+	var roots []pack.ChunkID
+	for _, s := range latest {
+		root, err := s.RootID()
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, root)
+	}
+	marks := p.r.set.NewMarks()
+	err := prune.NewWalker(p.r.load).Walk(ctx, roots, func(ids []pack.ChunkID) { marks.Mark(ids, nil) })
+	if err != nil {
+		marks.Close()
+		return nil, err
+	}
+	return marks, nil
 }
 
 // publish stores the record of this run if it has something to tell, and begins another.

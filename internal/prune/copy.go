@@ -24,10 +24,23 @@ type Copier struct {
 	packSize int64
 
 	buffer []byte // a whole pack
-	open   [pack.ClassMeta + 1]openPack
+	open   [pack.ClassMeta + 1][streams]openPack
 	done   []index.Pack
 	copied int64
 }
+
+// Stream says where a segment goes. What is likely to be given up at about the same time is kept together, so
+// that less has to be copied once more.
+type Stream int
+
+// The streams.
+const (
+	Leave   Stream = iota - 1 // the segment is not copied
+	Current                   // what the latest snapshot of a source needs
+	History                   // what older ones alone need
+
+	streams = iota - 1
+)
 
 // openPack is a pack that is being written.
 type openPack struct {
@@ -45,10 +58,10 @@ func NewCopier(store chunks.Store, metadata *seal.Key, repo [16]byte, packSize i
 	return &Copier{store: store, metadata: metadata, repo: repo, packSize: int64(packSize)}
 }
 
-// Copy copies the segments of a pack of size bytes for whose offsets wanted returns true, and returns how many bytes these are.
+// Copy copies the segments of a pack of size bytes to the streams that stream gives for their offsets, and returns how many bytes these are.
 // It reads the whole pack and compares its hash with the name first: the error wraps ErrDamaged if they differ, and
 // then nothing was copied.
-func (c *Copier) Copy(ctx context.Context, class pack.Class, id pack.ID, size int64, wanted func(offset uint32) bool) (int64, error) {
+func (c *Copier) Copy(ctx context.Context, class pack.Class, id pack.ID, size int64, stream func(offset uint32) Stream) (int64, error) {
 	data, err := c.read(ctx, class, id, size)
 	if err != nil {
 		return 0, err
@@ -62,10 +75,11 @@ func (c *Copier) Copy(ctx context.Context, class pack.Class, id pack.ID, size in
 	}
 	copied := int64(0)
 	for _, s := range directory {
-		if !wanted(s.Offset) {
+		to := stream(s.Offset)
+		if to == Leave {
 			continue
 		}
-		if err := c.add(ctx, class, s, data[s.Offset:s.Offset+s.Length]); err != nil {
+		if err := c.add(ctx, to, s, data[s.Offset:s.Offset+s.Length]); err != nil {
 			return copied, err
 		}
 		copied += int64(s.Length)
@@ -114,11 +128,12 @@ func (m memory) ReadAt(p []byte, off int64) (int, error) {
 // Add adds a sealed segment from elsewhere.
 func (c *Copier) Add(ctx context.Context, s pack.Segment, box []byte) error {
 	c.copied += int64(len(box))
-	return c.add(ctx, s.Kind.Class(), s, box)
+	return c.add(ctx, Current, s, box)
 }
 
-func (c *Copier) add(ctx context.Context, class pack.Class, s pack.Segment, box []byte) error {
-	p := &c.open[class]
+func (c *Copier) add(ctx context.Context, to Stream, s pack.Segment, box []byte) error {
+	class := s.Kind.Class()
+	p := &c.open[class][to]
 	if p.w == nil {
 		w, commit, err := chunks.NewSpool(ctx, c.store)
 		if err != nil {
@@ -130,23 +145,24 @@ func (c *Copier) add(ctx context.Context, class pack.Class, s pack.Segment, box 
 		return err
 	}
 	if p.w.Size() >= c.packSize {
-		return c.finish(ctx, class)
+		return c.finish(ctx, p)
 	}
 	return nil
 }
 
-// finish ends the open pack of a class and makes it durable.
-func (c *Copier) finish(ctx context.Context, class pack.Class) error {
-	p := c.open[class]
+// finish ends an open pack and makes it durable.
+func (c *Copier) finish(ctx context.Context, open *openPack) error {
+	p := *open
 	if p.w == nil {
 		return nil
 	}
-	c.open[class] = openPack{}
+	*open = openPack{}
 	defer p.file.Close()
 	id, directory, size, err := p.w.Finish(c.metadata, nil)
 	if err != nil {
 		return err
 	}
+	class := directory[0].Kind.Class()
 	// A pack of this name would hold the same bytes.
 	if err := p.commit(ctx, pack.Name(class, id)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -160,9 +176,11 @@ func (c *Copier) Copied() int64 { return c.copied }
 
 // Finish makes everything durable that was copied and returns the packs, which no index names yet.
 func (c *Copier) Finish(ctx context.Context) ([]index.Pack, error) {
-	for class := pack.ClassData; class <= pack.ClassMeta; class++ {
-		if err := c.finish(ctx, class); err != nil {
-			return nil, err
+	for class := range c.open {
+		for to := range c.open[class] {
+			if err := c.finish(ctx, &c.open[class][to]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return c.done, nil
@@ -171,9 +189,11 @@ func (c *Copier) Finish(ctx context.Context) ([]index.Pack, error) {
 // Abandon drops packs that are not durable. It may be called after Finish.
 func (c *Copier) Abandon() {
 	for class := range c.open {
-		if f := c.open[class].file; f != nil {
-			f.Close()
-			c.open[class] = openPack{}
+		for to := range c.open[class] {
+			if f := c.open[class][to].file; f != nil {
+				f.Close()
+				c.open[class][to] = openPack{}
+			}
 		}
 	}
 }
