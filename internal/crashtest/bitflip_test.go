@@ -192,8 +192,8 @@ func TestDamage(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []repo.ParityMode{repo.ParityOff, repo.ParityOn} {
 		t.Run("parity "+string(mode), func(t *testing.T) {
-			v, other := newVault(t, 1, mode), newVault(t, 2, mode)
-			rng := rand.New(rand.NewPCG(7, 7))
+			v, other := newVault(t, seed(1), mode), newVault(t, seed(2), mode)
+			rng := rand.New(rand.NewPCG(seed(7), 7))
 			kinds := map[string]int{}
 			most := size(300, 10_000)
 			if testing.Short() {

@@ -17,7 +17,7 @@ func TestKill(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	t.Parallel()
-	w := newWorld(t, 1, 25)
+	w := newWorld(t, seed(1), 25)
 	kills := map[string]int{}
 	usual := map[string]time.Duration{}
 	total, struck := 0, 0

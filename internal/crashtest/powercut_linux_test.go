@@ -21,12 +21,12 @@ func TestPowerCut(t *testing.T) {
 	}
 	kinds := []*cut{{name: "ext4", size: 96 << 20, mkfs: []string{"mkfs.ext4", "-q", "-F"}, points: size(5, 1000), subsets: size(3, 200)}}
 	if long() {
-		kinds = append(kinds, &cut{name: "xfs", size: 320 << 20, mkfs: []string{"mkfs.xfs", "-q", "-f"}, points: 1000, subsets: 200})
+		kinds = append(kinds, &cut{name: "xfs", size: 320 << 20, mkfs: []string{"mkfs.xfs", "-q", "-f"}, points: size(5, 1000), subsets: size(3, 200)})
 	}
 	for _, c := range kinds {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, 3, 30)
+			w := newWorld(t, seed(3), 30)
 			c.record(w)
 			if len(c.history) > 0 {
 				c.replay(w)

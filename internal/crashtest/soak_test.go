@@ -47,7 +47,7 @@ func TestSoak(t *testing.T) {
 	if testing.Short() {
 		days = 15
 	}
-	y := newYears(t, 5)
+	y := newYears(t, seed(5))
 	for day := range days {
 		y.now = y.now.Add(24 * time.Hour)
 		for name := range y.sources {

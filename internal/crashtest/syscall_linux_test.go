@@ -42,7 +42,7 @@ func TestSyscalls(t *testing.T) {
 		t.Skip("no strace")
 	}
 	t.Parallel()
-	w := newWorld(t, 2, 50)
+	w := newWorld(t, seed(2), 50)
 	if out := w.start(0, "strace", "-f", "-qq", "-o", "/dev/null", w.snap, "version"); out.code != 0 {
 		t.Skip("strace does not work here: " + out.stderr)
 	}
@@ -60,7 +60,7 @@ func TestSyscalls(t *testing.T) {
 		}
 	}
 	w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	chosen := all[:min(len(all), size(30, len(all)))]
+	chosen := all[:min(len(all), size(20, len(all)))]
 	struck := 0
 	for _, p := range chosen {
 		if w.strike(template, p) {

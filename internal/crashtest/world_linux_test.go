@@ -46,17 +46,6 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// long reports whether the full sizes are wanted.
-func long() bool { return os.Getenv("SNAP_LONG_TESTS") != "" }
-
-// size returns how much a test does.
-func size(suite, full int) int {
-	if long() {
-		return full
-	}
-	return suite
-}
-
 // world is a source, a repository, and what is known about its snapshots.
 type world struct {
 	testing.TB
