@@ -34,7 +34,7 @@ internal/store/local: internal/durable internal/store
 internal/store/sftp: internal/durable internal/sshconn internal/store internal/store/spool
 internal/store/s3: internal/store internal/store/spool
 
-internal/source: internal/tree
+internal/source: internal/tree pack
 internal/source/iofs: internal/source internal/tree
 internal/source/stream: internal/source internal/tree
 internal/source/local: internal/filter internal/inode internal/source internal/tree

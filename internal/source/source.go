@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
 )
 
 // Source is where the data of a backup comes from.
@@ -93,6 +94,11 @@ type Region struct {
 	Offset int64
 	Length int64 // bytes; -1 for data that goes on until Read returns io.EOF
 	Hole   bool
+	// Whole says that the data, at most 16 MiB of it, was cut where it came from: it becomes one chunk.
+	Whole bool
+	// Chunk, if it is not zero, is the stored chunk that holds the data: there is nothing to read. It comes
+	// from Past.Known and from nowhere else.
+	Chunk pack.ChunkID
 }
 
 // Problem is an entry that could not be looked at.
