@@ -47,7 +47,10 @@ type Options struct {
 	// CheckParts looks up each page and each chunk of unchanged files, which is needed when
 	// packs are known to be missing or damaged: such files are then read again.
 	CheckParts bool
-	// Start is the time when the run began, by the clock that stamps the source's files.
+	// Past is what an informed source is told; nil if there is none.
+	Past source.Past
+	// Start is the time when the run began, by the clock that stamps the source's files, unless
+	// the source has a clock of its own.
 	Start time.Time
 	// Granularity is how far apart two changes must be to have different change times;
 	// 0 means 2 s.
@@ -149,6 +152,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &run{Options: o, racy: tree.TimeOf(o.Start.Add(-o.Granularity)),
 		entries: semaphore.NewWeighted(maxEntries), units: make(chan []*unit, maxEntries),
 		batches: make(chan []*job, 1), large: make(chan *job, 64), pieces: make(chan *piece)}
+	if err := r.inform(ctx); err != nil {
+		return nil, err
+	}
 	r.lists.saver = o.Writer.NewSaver()
 	if !o.Parent.IsZero() {
 		cursor, err := tree.NewCursor(ctx, o.Load, o.Parent)
@@ -165,6 +171,19 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Root: root, Summary: r.summary, ParentDamaged: r.damaged}, nil
+}
+
+// inform tells the source what is stored of it, and takes its clock.
+func (r *run) inform(ctx context.Context) error {
+	if informed, ok := r.Source.(source.Informed); ok && r.Past != nil {
+		if err := informed.Inform(ctx, r.Past); err != nil {
+			return err
+		}
+	}
+	if now := source.ClockOf(r.Source); now != nil {
+		r.racy = tree.TimeOf(now().Add(-r.Granularity))
+	}
+	return nil
 }
 
 // pipeline runs all stages and waits for them. A stage closes the channels that it

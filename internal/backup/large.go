@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -17,16 +18,18 @@ import (
 )
 
 const (
-	blockSize  = 4 << 20 // of large files; one without a cut grows to growBlock
-	growBlock  = 16 << 20
-	pieceBytes = 1 << 20 // about what a worker takes of a block at a time
+	blockSize    = 4 << 20 // of large files; one without a cut grows to growBlock
+	growBlock    = 16 << 20
+	gatherChunks = 4 << 10 // chunks of a block that the source has cut
+	pieceBytes   = 1 << 20 // about what a worker takes of a block at a time
 )
 
 // block is a stretch of a large file in memory, cut into chunks.
 type block struct {
 	buf     []byte
-	cuts    []int // ends of chunks in buf
-	parts   []tree.Part
+	cuts    []int       // ends of chunks in buf
+	parts   []tree.Part // those that are stored already have an id, and no bytes in buf
+	whole   bool        // cut by the source
 	pending atomic.Int32
 	saved   chan struct{}
 }
@@ -45,6 +48,9 @@ func (p *piece) save(ctx context.Context, saver *chunks.Saver) error {
 		start = b.cuts[p.first-1]
 	}
 	for i := p.first; i < p.last; i++ {
+		if !b.parts[i].ID.IsZero() {
+			continue
+		}
 		chunk := b.buf[start:b.cuts[i]]
 		id, err := saver.Save(ctx, pack.KindData, chunk)
 		if err != nil {
@@ -71,7 +77,7 @@ func (p *blockPool) get(size int) *block {
 	if b == nil || cap(b.buf) < size {
 		b = &block{buf: make([]byte, size)}
 	}
-	b.buf, b.cuts, b.saved = b.buf[:size], b.cuts[:0], make(chan struct{})
+	b.buf, b.cuts, b.parts, b.whole, b.saved = b.buf[:size], b.cuts[:0], b.parts[:0], false, make(chan struct{})
 	b.pending.Store(1)
 	return b
 }
@@ -153,6 +159,7 @@ type largeFile struct {
 	file      source.File
 	parts     *tree.PartList
 	waiting   []*block // sent, in order
+	gathered  *block   // of chunks that the source has cut, not sent so far; nil for none
 	sniffed   bool
 	sourceErr error // why reading ended early
 }
@@ -165,7 +172,22 @@ func (l *largeFile) read(ctx context.Context) error {
 			if err != io.EOF {
 				l.sourceErr = err
 			}
+			if err := l.sendGathered(ctx); err != nil {
+				return err
+			}
 			return l.collect(ctx, 0)
+		}
+		if region.Whole || !region.Chunk.IsZero() {
+			if err := l.gather(ctx, region); err != nil {
+				return err
+			}
+			if l.sourceErr != nil {
+				return l.collect(ctx, 0)
+			}
+			continue
+		}
+		if err := l.sendGathered(ctx); err != nil {
+			return err
 		}
 		if region.Hole {
 			if err := l.collect(ctx, 0); err != nil {
@@ -183,6 +205,62 @@ func (l *largeFile) read(ctx context.Context) error {
 			return l.collect(ctx, 0)
 		}
 	}
+}
+
+// gather takes over a chunk that the source has cut, or that is stored.
+func (l *largeFile) gather(ctx context.Context, region source.Region) error {
+	known := !region.Chunk.IsZero()
+	if known && !l.run.Writer.Has(region.Chunk) {
+		return errNotStored(l.name, region.Chunk)
+	}
+	if region.Length < 1 || region.Length > pack.MaxChunkSize && !known {
+		return fmt.Errorf("backup: internal error: %q: the source cut a chunk of %d bytes", l.name, region.Length)
+	}
+	n := int(region.Length)
+	if known {
+		n = 0
+	}
+	if b := l.gathered; b != nil && (b.filled()+n > len(b.buf) || len(b.cuts) >= gatherChunks) {
+		if err := l.sendGathered(ctx); err != nil {
+			return err
+		}
+	}
+	if l.gathered == nil {
+		l.gathered = l.run.blocks.get(max(blockSize, n))
+		l.gathered.whole = true
+	}
+	b, part := l.gathered, tree.Part{ID: region.Chunk, Length: region.Length}
+	if !known {
+		got, err := io.ReadFull(l.file, b.buf[b.filled():b.filled()+n])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			l.sourceErr = err
+			return nil
+		}
+		if n = got; n == 0 {
+			return nil
+		}
+		part = tree.Part{}
+	}
+	b.cuts, b.parts = append(b.cuts, b.filled()+n), append(b.parts, part)
+	return nil
+}
+
+// sendGathered sends the chunks that the source has cut.
+func (l *largeFile) sendGathered(ctx context.Context) error {
+	b := l.gathered
+	l.gathered = nil
+	if b == nil {
+		return nil
+	}
+	return l.send(ctx, b)
+}
+
+// filled returns how many bytes of the block's buffer are cut.
+func (b *block) filled() int {
+	if len(b.cuts) == 0 {
+		return 0
+	}
+	return b.cuts[len(b.cuts)-1]
 }
 
 // readRegion reads a region of data and sends its chunks. What is left behind the last cut
@@ -279,7 +357,7 @@ func (l *largeFile) send(ctx context.Context, b *block) error {
 		l.run.blocks.put(b)
 		return nil
 	}
-	b.parts = append(b.parts[:0], make([]tree.Part, len(b.cuts))...)
+	b.parts = append(b.parts, make([]tree.Part, len(b.cuts)-len(b.parts))...)
 	l.waiting = append(l.waiting, b)
 	first, start := 0, 0
 	for i, end := range b.cuts {
@@ -310,6 +388,9 @@ func (l *largeFile) collect(ctx context.Context, most int) error {
 		}
 		l.waiting = l.waiting[1:]
 		for _, p := range b.parts {
+			if b.whole && l.run.Past != nil {
+				l.run.Past.Saved(p.ID)
+			}
 			if err := l.parts.Add(p); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -48,6 +49,11 @@ func (r *run) flushWindow(ctx context.Context) error {
 		}
 		return strings.Compare(a.entry.Name, b.entry.Name)
 	})
+	for _, j := range files {
+		if p, ok := j.dir.Dir.(source.Prefetcher); ok {
+			p.Prefetch(&j.entry.Stat)
+		}
+	}
 	for len(files) > 0 {
 		n, size := 0, int64(0)
 		for n < len(files) && n < batchFiles && (n == 0 || size+files[n].entry.Size <= chunks.SegmentSize) {
@@ -106,6 +112,13 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 			parts = appendPart(parts, tree.Part{Length: region.Length})
 			continue
 		}
+		if !region.Chunk.IsZero() {
+			if !r.Writer.Has(region.Chunk) {
+				return errNotStored(j.path(), region.Chunk)
+			}
+			parts = append(parts, tree.Part{ID: region.Chunk, Length: region.Length})
+			continue
+		}
 		if region.Length > r.smallest() || region.Length < 0 {
 			return r.saveLargeJob(ctx, j) // it was larger when it was opened than just now
 		}
@@ -117,9 +130,25 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 			}
 			return r.unreadable(ctx, j, err)
 		}
+		r.saved(region, p)
 		parts = append(parts, p...)
 	}
 	return r.end(ctx, j, f, before, parts, false)
+}
+
+// errNotStored says that a source named a chunk that nobody told it of.
+func errNotStored(path string, id pack.ChunkID) error {
+	return fmt.Errorf("backup: internal error: %q: the source refers to chunk %s, which is not stored", path, id)
+}
+
+// saved tells a source that cuts its files what is stored of them by now.
+func (r *run) saved(region source.Region, parts []tree.Part) {
+	if !region.Whole || r.Past == nil {
+		return
+	}
+	for _, p := range parts {
+		r.Past.Saved(p.ID)
+	}
 }
 
 // repositoryError marks an error that is not the source's.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/snapkeep/snap/internal/tree"
 )
@@ -27,6 +28,34 @@ func Merge(sources ...Source) Source {
 }
 
 type merged []Source
+
+// Inform tells those of the sources that want to know about the past.
+func (m merged) Inform(ctx context.Context, past Past) error {
+	for _, s := range m {
+		if informed, ok := s.(Informed); ok {
+			if err := informed.Inform(ctx, past); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ClockOf returns the clock that stamps the files of a source, or nil if that is this machine's.
+func ClockOf(s Source) func() time.Time {
+	if m, ok := s.(merged); ok {
+		for _, s := range m {
+			if now := ClockOf(s); now != nil {
+				return now
+			}
+		}
+		return nil
+	}
+	if c, ok := s.(Clocked); ok {
+		return c.Now
+	}
+	return nil
+}
 
 // Root opens the tops of all sources.
 func (m merged) Root(ctx context.Context) (Dir, error) {
@@ -127,6 +156,17 @@ func (m *mergedDir) Open(ctx context.Context, st *tree.Stat) (File, error) {
 		return nil, err
 	}
 	return owners[0].Open(ctx, st)
+}
+
+// Prefetch lets the source that has the file fetch it, if it can.
+func (m *mergedDir) Prefetch(st *tree.Stat) {
+	owners, err := m.owner(st)
+	if err != nil {
+		return
+	}
+	if p, ok := owners[0].(Prefetcher); ok {
+		p.Prefetch(st)
+	}
 }
 
 // Describe lets the first source that has the entry describe it.

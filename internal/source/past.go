@@ -24,6 +24,8 @@ type Past interface {
 	Known(ctx context.Context, hash [32]byte) (id pack.ChunkID, known bool, err error)
 	// Empty reports whether nothing is stored of the source: no chunk is known then.
 	Empty() bool
+	// Saved says that the run has saved a chunk of file data that the source sent.
+	Saved(id pack.ChunkID)
 }
 
 // Clocked is a Source whose files are stamped by a clock that is not this machine's.
