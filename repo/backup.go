@@ -130,10 +130,11 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		return nil, err
 	}
 	result := &BackupResult{Parent: parent}
-	made, indexes, err := r.runBackup(ctx, o, parent, checkParts, begin, result)
+	made, indexes, earlier, err := r.runBackup(ctx, o, all, parent, checkParts, begin, result)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { earlier.close(result.Snapshot != nil) }()
 	s := r.newSnapshot(o, begin, made.Root, result, indexes)
 	s.Source, s.Sequence = id, 1
 	if previous != nil {
@@ -210,15 +211,15 @@ func newest(all []*Snapshot, id snapshot.SourceID) (found *Snapshot) {
 }
 
 // runBackup runs the engine and makes what it wrote durable.
-func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot, checkParts bool, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, error) {
+func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, parent *Snapshot, checkParts bool, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, *past, error) {
 	files, database, err := r.cutters()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var root pack.ChunkID
 	if parent != nil {
 		if root, err = parent.RootID(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 	store, keys := r.store, r.keys
@@ -228,9 +229,13 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot,
 	}
 	w, err := chunks.NewWriter(ctx, store, r.set, keys, r.writerOptions())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Parent: root, CheckParts: checkParts, Files: files, Database: database,
+	earlier, err := r.newPast(snapshot.SourceIDOf(o.SourceName), all, root, w)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, w.Abandon(context.WithoutCancel(ctx)))
+	}
+	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
 		Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
@@ -240,18 +245,20 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, parent *Snapshot,
 		if abandonErr := w.Abandon(context.WithoutCancel(ctx)); abandonErr != nil {
 			r.log.Warn("finished packs are not indexed", "error", abandonErr)
 		}
-		return nil, nil, fmt.Errorf("backup: %w", err)
+		earlier.close(false)
+		return nil, nil, nil, fmt.Errorf("backup: %w", err)
 	}
 	if made.ParentDamaged != nil {
 		r.log.Warn("the parent's tree cannot be read, all files were read", "error", made.ParentDamaged)
 	}
 	indexes, err := w.Finish(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("backup: %w", err)
+		earlier.close(false)
+		return nil, nil, nil, fmt.Errorf("backup: %w", err)
 	}
 	result.Summary = summaryOf(made.Summary, w.Stats())
 	result.Partial = made.Summary.Unreadable > 0
-	return made, indexes, nil
+	return made, indexes, earlier, nil
 }
 
 func (r *Repo) writerOptions() chunks.Options {
@@ -270,9 +277,37 @@ func (r *Repo) cutters() (files, database *chunker.Cutter, err error) {
 }
 
 func (r *Repo) cutter(class string) (*chunker.Cutter, error) {
+	p, err := r.chunkerParams(class)
+	if err != nil {
+		return nil, err
+	}
+	return chunker.New(p)
+}
+
+func (r *Repo) chunkerParams(class string) (chunker.Params, error) {
 	c := r.secrets.Chunkers()[class]
-	return chunker.New(chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
-		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits})
+	p := chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
+		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits}
+	return p, p.Validate()
+}
+
+// ChunkerParams are what an agent cuts the files of a source by: package chunker has the meaning.
+type ChunkerParams = chunker.Params
+
+// SourceChunkers returns the parameters of the classes files and database for the machine that is the source of that
+// name. Their polynomial is derived for that source alone, so that no secret of the repository leaves this machine:
+// files up to the smallest chunk deduplicate with those of all sources, larger ones within the source.
+func (r *Repo) SourceChunkers(name string) (files, database ChunkerParams, err error) {
+	poly, err := chunker.RandomPolynomial(r.secrets.SourceStream(snapshot.SourceIDOf(name)))
+	if err != nil {
+		return files, database, err
+	}
+	if files, err = r.chunkerParams(keyring.ClassFiles); err != nil {
+		return files, database, err
+	}
+	database, err = r.chunkerParams(keyring.ClassDatabase)
+	files.Polynomial, database.Polynomial = poly, poly
+	return files, database, err
 }
 
 func summaryOf(s backup.Summary, w chunks.Stats) snapshot.Summary {

@@ -124,6 +124,15 @@ func (s *Secrets) Fingerprint() string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// SourceStream returns an endless stream of bytes that only this repository's machines can make, another for each source:
+// the source's own chunker polynomial is made of it (docs/format.md section 8.7).
+func (s *Secrets) SourceStream(source [16]byte) io.Reader {
+	h := blake3.NewDeriveKey("snap v1 source polynomial")
+	h.Write(s.structure[:])
+	h.Write(source[:])
+	return h.Digest()
+}
+
 func (s *Secrets) derive(context string) (key [32]byte) {
 	blake3.DeriveKey(context, s.structure[:], key[:])
 	return key
