@@ -39,9 +39,11 @@ internal/source/iofs: internal/source internal/tree
 internal/source/stream: internal/source internal/tree
 internal/source/local: internal/filter internal/inode internal/source internal/tree
 internal/target: internal/inode internal/tree
+internal/protocol: chunker internal/compress internal/source internal/tree internal/wire pack
 
 internal/chunks: index internal/compress internal/seal internal/sealed pack
-internal/backup: chunker internal/chunks internal/source internal/tree pack
+internal/content:
+internal/backup: chunker internal/chunks internal/content internal/source internal/tree pack
 internal/restore: index internal/chunks internal/filter internal/target internal/tree pack
 internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack

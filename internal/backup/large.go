@@ -1,17 +1,15 @@
 package backup
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"path"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/content"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -322,32 +320,9 @@ func (l *largeFile) sniff(head []byte) {
 		return
 	}
 	l.sniffed = true
-	if isDatabase(l.name, head) {
+	if content.IsDatabase(l.name, head) {
 		l.cutter = l.run.Database
 	}
-}
-
-// isDatabase reports whether a file looks like a database, a dump of one, or a disk image, which
-// change in many small places.
-func isDatabase(name string, head []byte) bool {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".db", ".sqlite", ".sqlite3", ".sql", ".dump", ".ibd", ".mdb", ".accdb", ".mdf", ".myd", ".pst", ".edb", ".dbf", ".fdb",
-		".img", ".raw", ".qcow2", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso":
-		return true
-	}
-	switch {
-	case bytes.HasPrefix(head, []byte("SQLite format 3\x00")):
-		return true
-	case len(head) > 1082 && head[1080] == 0x53 && head[1081] == 0xEF: // ext2 to ext4
-		return true
-	case len(head) > 520 && head[510] == 0x55 && head[511] == 0xAA: // partition table or boot sector
-		return true
-	case bytes.HasPrefix(head, []byte("XFSB")), bytes.HasPrefix(head, []byte("QFI\xfb")):
-		return true
-	case len(head) > 0x10048 && string(head[0x10040:0x10048]) == "_BHRfS_M": // Btrfs
-		return true
-	}
-	return false
 }
 
 // send hands a block's chunks to the workers, and waits if too many blocks are on their
