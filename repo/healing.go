@@ -11,7 +11,7 @@ type remoteStore interface{ Remote() bool }
 // checkParts reports whether packs are known to be lost, so that a backup has to look for the parts of files that did not
 // change. It looks for packs that are missing, unless listing them takes long. Their rows become void.
 func (r *Repo) checkParts(ctx context.Context) (bool, error) {
-	if s, ok := r.store.(remoteStore); !ok || !s.Remote() {
+	if !isRemote(r.store) {
 		packs, err := r.listPacks(ctx)
 		if err != nil {
 			return false, fmt.Errorf("list packs: %w", err)

@@ -37,7 +37,7 @@ func parityName(id pack.ID) string {
 
 // wantsParity reports whether what a new repository in the store holds is to be protected.
 func wantsParity(store Store, mode ParityMode) bool {
-	_, isLocal := store.(*local.Store)
+	_, isLocal := able[*local.Store](store)
 	return mode == ParityOn || (mode == ParityAuto && isLocal)
 }
 
@@ -182,17 +182,19 @@ func (s *redundant) CleanTemp(ctx context.Context, age time.Duration) (int, erro
 
 // Remote implements remoteStore.
 func (s *redundant) Remote() bool {
-	remote, ok := s.Store.(remoteStore)
-	return ok && remote.Remote()
+	return isRemote(s.Store)
 }
 
 func cleanTemp(ctx context.Context, store Store, age time.Duration) (int, error) {
-	if c, ok := store.(interface {
-		CleanTemp(ctx context.Context, age time.Duration) (int, error)
-	}); ok {
+	if c, ok := able[tempCleaner](store); ok {
 		return c.CleanTemp(ctx, age)
 	}
 	return 0, nil
+}
+
+// tempCleaner is a Store that leaves unfinished files when it is cut off.
+type tempCleaner interface {
+	CleanTemp(ctx context.Context, age time.Duration) (int, error)
 }
 
 // storeReader is a file of a store as an io.ReaderAt, for the time of one call.

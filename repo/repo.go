@@ -180,7 +180,11 @@ func Open(ctx context.Context, store Store, credential *Credential, opts Options
 	for _, skipped := range opened.Skipped {
 		r.log.Warn("key slot cannot be used", "error", skipped)
 	}
-	return r, r.start(config, opened.Secrets, opened.Slot.Name)
+	if err := r.start(config, opened.Secrets, opened.Slot.Name); err != nil {
+		return r, err
+	}
+	r.applySettings(ctx)
+	return r, nil
 }
 
 func newRepo(store Store, opts Options) *Repo {

@@ -220,7 +220,7 @@ type dropper interface {
 func (r *Repo) drop(ctx context.Context, name string) error { return dropFrom(ctx, r.store, name) }
 
 func dropFrom(ctx context.Context, store Store, name string) error {
-	if d, ok := store.(dropper); ok {
+	if d, ok := able[dropper](store); ok {
 		return d.Drop(ctx, name)
 	}
 	return store.Remove(ctx, name)

@@ -110,7 +110,7 @@ func (a *app) commands() []*cobra.Command {
 		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
-		a.policyCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),
+		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),
 		a.checkCommand(), a.scrubCommand(), a.repairCommand(), a.keyCommand(), a.catCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(), a.environmentCommand(),
 	}

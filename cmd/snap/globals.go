@@ -21,13 +21,14 @@ type globals struct {
 	acceptRollback                            bool
 	verbose                                   int
 	limitUpload, limitDownload                string
+	remote                                    remoteFlags
 	compression, packSize                     string
 	retryLock                                 time.Duration
 	cpuProfile, memProfile                    string
 }
 
 func (g *globals) register(f *pflag.FlagSet) {
-	f.StringVarP(&g.repository, "repo", "r", "", "`place` of the repository: a folder (SNAP_REPOSITORY)")
+	f.StringVarP(&g.repository, "repo", "r", "", "`place` of the repository: a folder, sftp://user@host/path or s3:https://host/bucket/prefix (SNAP_REPOSITORY)")
 	f.StringVar(&g.repositoryFile, "repository-file", "", "`file` with the place of the repository (SNAP_REPOSITORY_FILE)")
 	g.secret.register(f, "", "p")
 	f.StringVar(&g.cacheDir, "cache-dir", "", "`folder` for copies of the index (SNAP_CACHE_DIR)")
@@ -37,6 +38,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.CountVarP(&g.verbose, "verbose", "v", "print more; twice: print all")
 	f.StringVar(&g.limitUpload, "limit-upload", "", "write at most so much a second: `rate` in KiB, or with a unit")
 	f.StringVar(&g.limitDownload, "limit-download", "", "read at most so much a second: `rate` in KiB, or with a unit")
+	g.remote.register(f)
 	f.StringVar(&g.compression, "compression", "", "`level`: off, fastest, default, better or max (SNAP_COMPRESSION)")
 	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit (SNAP_PACK_SIZE)")
 	f.BoolVar(&g.acceptRollback, "accept-rollback", false, "take the repository as it is, though this machine has seen it newer")

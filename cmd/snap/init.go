@@ -26,9 +26,13 @@ func (a *app) initCommand() *cobra.Command {
 
 The key is what you give: a passphrase, an age identity file or an SSH private
 key (--identity-file), or only the public key that belongs to one (--recipient).
-Without the key nobody can read the backups: keep a copy of it elsewhere.`,
+Without the key nobody can read the backups: keep a copy of it elsewhere.
+
+What --compression and --pack-size say is stored and holds for all that write to the
+repository; see snap settings.`,
 		Example: `  snap init --repo /mnt/disk/backup
   snap init --repo /mnt/disk/backup --password-file ~/passphrase
+  snap init --repo sftp://backup@nas/srv/backup --compression better
   snap init --repo /mnt/disk/backup --identity-file ~/.ssh/id_ed25519
   snap init --repo /mnt/disk/backup --recipient age1mrd...`,
 		Args:        noArgs,
@@ -53,6 +57,9 @@ func (a *app) init(ctx context.Context, recipient string) error {
 		return err
 	}
 	defer closeStore()
+	if err := a.keepSettings(ctx, r); err != nil {
+		return errors.Join(err, r.Close())
+	}
 	if a.global.json {
 		err = a.jsonLine(initialized{MessageType: "initialized", ID: r.ID(), Repository: at.location, KeyFile: key})
 	} else {
@@ -94,9 +101,13 @@ func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.C
 	if o.Options, err = a.options(); err != nil {
 		return nil, nil, err
 	}
-	store, err := repo.CreateStore(ctx, at.location)
+	where, err := a.storeOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := where.Create(ctx, at.location)
 	if errors.Is(err, fs.ErrExist) { // perhaps with what an attempt left that was cut off
-		store, err = repo.OpenStore(ctx, at.location)
+		store, err = where.Open(ctx, at.location)
 	}
 	if err != nil {
 		return nil, nil, storeError(at, err)

@@ -110,6 +110,11 @@ func (a *app) stateDir() string {
 	return dir
 }
 
+// isRemote reports whether the place is on another machine.
+func (p place) isRemote() bool {
+	return strings.HasPrefix(p.location, "sftp:") || strings.HasPrefix(p.location, "s3:")
+}
+
 // identity tells a place from others, whatever folder the program runs in.
 func (p place) identity() string {
 	if scheme, _, ok := strings.Cut(p.location, ":"); ok && !strings.Contains(scheme, "/") {
@@ -182,13 +187,20 @@ func (a *app) guard(ctx context.Context, r *repo.Repo, fn func(*repo.Repo) error
 }
 
 func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
-	store, err := repo.OpenStore(ctx, at.location)
+	o, err := a.storeOptions()
+	if err != nil {
+		return nil, err
+	}
+	store, err := o.Open(ctx, at.location)
 	if err != nil {
 		return nil, notHere(at, storeError(at, err))
 	}
 	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
 		store.Close()
 		return nil, notHere(at, repo.ErrNoRepository)
+	} else if err != nil {
+		store.Close()
+		return nil, unreachable(at, err)
 	}
 	return a.limit(store)
 }
@@ -200,6 +212,9 @@ func storeError(at place, err error) error {
 	}
 	var reason *fs.PathError
 	var number syscall.Errno
+	if errors.Is(err, repo.ErrHostKey) {
+		return unreachable(at, err)
+	}
 	if errors.As(err, &reason) || errors.As(err, &number) || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -76,6 +76,9 @@ func (s *limited) Stat(ctx context.Context, name string) (int64, time.Time, erro
 
 func (s *limited) Close() error { return s.inner.Close() }
 
+// Unwrap implements store.Wrapper.
+func (s *limited) Unwrap() store.Store { return s.inner }
+
 // reader is the data of a Create. It keeps a context because it lives only
 // within the call whose context that is.
 type reader struct {

@@ -27,6 +27,7 @@ type Server struct {
 	// Dir has a folder for each bucket.
 	Dir string
 
+	opts    Options
 	t       *testing.T
 	program string
 	socket  string
@@ -35,16 +36,28 @@ type Server struct {
 	running *exec.Cmd // nil while stopped; guarded by mu
 }
 
-// Start starts a server that ends with the test, or skips the test if versitygw
+// Start starts a server without versions that ends with the test, or skips the test if versitygw
 // is not installed.
 func Start(t *testing.T) *Server {
+	t.Helper()
+	return StartWith(t, Options{})
+}
+
+// Options of a server.
+type Options struct {
+	Versions bool // keeps versions where a bucket asks for it, and has Object Lock
+	Accounts bool // has other accounts: see AddAccount
+}
+
+// StartWith does what Start does, with options.
+func StartWith(t *testing.T, opts Options) *Server {
 	t.Helper()
 	// The path of a socket has to be short.
 	dir, err := os.MkdirTemp("", "s3-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Dir: t.TempDir(), program: findProgram(t), socket: filepath.Join(dir, "socket")}
+	s := &Server{opts: opts, t: t, Dir: t.TempDir(), program: findProgram(t), socket: filepath.Join(dir, "socket")}
 	t.Cleanup(func() {
 		s.Stop()
 		if err := os.RemoveAll(dir); err != nil {
@@ -83,8 +96,7 @@ func (s *Server) Credentials() *credentials.Credentials {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
-	cmd := exec.Command(s.program, "--port", s.socket, "--access", AccessKey, "--secret", SecretKey, "--region", "us-east-1",
-		"--quiet", "--keep-alive", "posix", s.Dir)
+	cmd := exec.Command(s.program, s.arguments()...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -104,6 +116,29 @@ func (s *Server) Restart() {
 			s.t.Fatalf("versitygw does not start: %v\n%s", err, said.String())
 		}
 	}
+}
+
+// arguments are those of the program. What is beside the buckets is in folders beside Dir.
+func (s *Server) arguments() []string {
+	args := []string{"--port", s.socket, "--access", AccessKey, "--secret", SecretKey, "--region", "us-east-1", "--quiet", "--keep-alive"}
+	if s.opts.Accounts {
+		args = append(args, "--iam-dir", s.folder("accounts"))
+	}
+	args = append(args, "posix")
+	if s.opts.Versions {
+		args = append(args, "--versioning-dir", s.folder("versions"))
+	}
+	return append(args, s.Dir)
+}
+
+// folder makes a folder for the server's own use.
+func (s *Server) folder(name string) string {
+	s.t.Helper()
+	dir := filepath.Join(filepath.Dir(s.socket), name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	return dir
 }
 
 // Stop ends the server.

@@ -20,8 +20,18 @@ func WithSpool(outer, inner Store, wrap func(Spooler) SpoolFunc) Store {
 	if !ok {
 		return outer
 	}
-	return struct {
-		Store
-		Spooler
-	}{outer, wrap(spooler)}
+	return withSpool{outer, wrap(spooler)}
 }
+
+// withSpool is a wrapper with the ability to spool.
+type withSpool struct {
+	Store
+	Spooler
+}
+
+// Unwrap implements Wrapper.
+func (s withSpool) Unwrap() Store { return s.Store }
+
+// Wrapper is a Store that passes on what it is asked for to another one. Abilities beyond those of Store and Spooler are
+// asked of that.
+type Wrapper interface{ Unwrap() Store }

@@ -199,3 +199,6 @@ func (s *Store) wrap(op, name string, err error) error {
 	}
 	return &fs.PathError{Op: op, Path: place, Err: err}
 }
+
+// Remote says that a listing takes long.
+func (s *Store) Remote() bool { return true }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/snapkeep/snap/internal/s3test"
+	"github.com/snapkeep/snap/internal/sshdtest"
+)
+
+// remoteParams run scripts with an S3 server at $S3 (a location without bucket; buckets can have Object Lock), and an SFTP server that $SSH
+// connects to as $SFTP, a location of a folder that is empty.
+func remoteParams(t *testing.T, dir string) testscript.Params {
+	objects := s3test.StartWith(t, s3test.Options{Versions: true})
+	ssh := sshdtest.Start(t, sshdtest.Options{})
+	keys := filepath.Join(ssh.Home, ".ssh")
+	return testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			home := filepath.Join(e.WorkDir, "home")
+			for name, value := range map[string]string{
+				"HOME": home, "TZ": "UTC", "SNAP_HOST": "box",
+				"S3": "s3:http://" + objects.Proxy.Addr(), "AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
+				"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
+				"SFTP":    "sftp://" + ssh.Address().String() + filepath.Join(e.WorkDir, "remote"),
+				"SSH":     "ssh -F none -o BatchMode=yes -o IdentityAgent=none -i '" + keys + "/id_ed25519' -o 'UserKnownHostsFile=" + keys + "/known_hosts'",
+				"SSHKEYS": keys,
+			} {
+				e.Setenv(name, value)
+			}
+			return os.Mkdir(home, 0o755)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exit":    exitCommand,
+			"capture": captureCommand,
+			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
+		},
+	}
+}
+
+// TestRemoteScripts runs the scripts about repositories on other machines.
+func TestRemoteScripts(t *testing.T) { testscript.Run(t, remoteParams(t, "testdata/remote")) }
+
+// attackCommand is `attack BUCKET`: somebody who has all keys deletes, version by version, whatever the server lets him.
+func attackCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: attack bucket")
+	}
+	ts.Check(server.DeleteAll(args[0]))
+}
