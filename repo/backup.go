@@ -104,8 +104,10 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		return nil, errors.New("backup: no source name")
 	}
 	begin := r.now()
+	var own *session
 	if !o.DryRun {
-		defer r.enter(ctx, "backup").leave()
+		own = r.enter(ctx, "backup")
+		defer own.leave()
 	}
 	all, err := r.allSnapshots(ctx)
 	if err != nil {
@@ -124,7 +126,7 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	if o.Force {
 		parent = nil
 	}
-	w.parent = parent
+	w.parent, w.session = parent, own
 	checkParts, err := r.checkParts(ctx)
 	if err != nil {
 		return nil, err
@@ -246,7 +248,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, 
 			r.log.Warn("finished packs are not indexed", "error", abandonErr)
 		}
 		earlier.close(false)
-		return nil, nil, nil, fmt.Errorf("backup: %w", err)
+		return nil, nil, nil, fmt.Errorf("backup: %w", overtaken(err))
 	}
 	if made.ParentDamaged != nil {
 		r.log.Warn("the parent's tree cannot be read, all files were read", "error", made.ParentDamaged)
@@ -254,7 +256,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, 
 	indexes, err := w.Finish(ctx)
 	if err != nil {
 		earlier.close(false)
-		return nil, nil, nil, fmt.Errorf("backup: %w", err)
+		return nil, nil, nil, fmt.Errorf("backup: %w", overtaken(err))
 	}
 	result.Summary = summaryOf(made.Summary, w.Stats())
 	result.Partial = made.Summary.Unreadable > 0

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/prune"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/pack"
@@ -19,6 +22,7 @@ import (
 // (docs/format.md section 11.3).
 type writing struct {
 	r       *Repo
+	session *session         // of the run; nil if it has none
 	parent  *Snapshot        // whose tree the new one takes parts from
 	seen    map[pack.ID]bool // prune records loaded before the first chunk was looked up
 	indexes map[pack.ID]bool // index files that were in use then
@@ -43,6 +47,9 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 		return err
 	}
 	if _, err := w.r.load(ctx, pack.KindTree, root); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrOvertaken, err)
+		}
 		return fmt.Errorf("read back the snapshot's tree: %w", err)
 	}
 	if err := w.secure(ctx, s); err != nil {
@@ -52,6 +59,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 		s.Prune = append(s.Prune, id.String())
 	}
 	slices.Sort(s.Prune)
+	w.nameIndexes(ctx, s)
 	body, err := s.Encode(nil)
 	if err != nil {
 		return err
@@ -65,6 +73,34 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	}
 	s.ID = id
 	return w.publish(ctx, s, file)
+}
+
+// Bounds of the index files of others that a snapshot names.
+const (
+	freshIndex   = 2 * time.Hour // twice as long as a listing may be late
+	freshIndexes = 256
+)
+
+// nameIndexes adds to the index files that a snapshot names those of others that are so fresh that a listing need not
+// show them to everybody: the snapshot may need what they tell.
+func (w *writing) nameIndexes(ctx context.Context, s *Snapshot) {
+	if w.session == nil {
+		return
+	}
+	now, err := w.session.storageNow(ctx)
+	if err != nil {
+		return // the listings show them in an hour
+	}
+	w.r.indexMu.Lock()
+	defer w.r.indexMu.Unlock()
+	for _, id := range slices.SortedFunc(maps.Keys(w.r.indexTimes), func(a, b pack.ID) int { return w.r.indexTimes[b].Compare(w.r.indexTimes[a]) }) {
+		if len(s.Index) == freshIndexes {
+			return
+		}
+		if name := id.String(); now.Sub(w.r.indexTimes[id]).Abs() < freshIndex && !slices.Contains(s.Index, name) {
+			s.Index = append(s.Index, name)
+		}
+	}
 }
 
 // publish stores the record of a snapshot, whose bytes are file, under its name.
@@ -88,9 +124,9 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		_ = w.r.drop(context.WithoutCancel(ctx), pending)
 		return fmt.Errorf("store snapshot: %w", err)
 	}
-	_, _, err = w.r.store.Stat(ctx, pending)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Somebody held this run for dead, and may have pruned without regard to it.
+	late, err := w.late(ctx, pending, name)
+	if late && err == nil {
+		// Somebody may have held this run for dead, and pruned without regard to it.
 		w.mustVerify = true
 		if err = w.secure(ctx, s); errors.Is(err, ErrOvertaken) {
 			err = errors.Join(err, w.r.store.Remove(context.WithoutCancel(ctx), name))
@@ -102,6 +138,23 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	w.r.heads.note(s)
 	w.r.dropPending(ctx, s.ID)
 	return nil
+}
+
+// commitTime is how long after a record was stored in pending/ a writer relies on it. Prunes have regard to it for pendingLife.
+const commitTime = time.Hour
+
+// late reports whether the record in pending/ is gone, or so old, by the clock of the storage, that prunes may have had no regard to it
+// before the one in snapshots/ was stored.
+func (w *writing) late(ctx context.Context, pending, name string) (bool, error) {
+	_, began, err := w.r.store.Stat(ctx, pending)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, ended, err := w.r.store.Stat(ctx, name)
+	return ended.Sub(began).Abs() >= commitTime, err
 }
 
 // dropPending removes what earlier commits have left in pending/, as far as everybody sees the snapshot by now. fresh was
@@ -131,7 +184,7 @@ func (w *writing) secure(ctx context.Context, s *Snapshot) error {
 		if err != nil || !needed {
 			return err
 		}
-		missing, err := w.r.missingChunks(ctx, s)
+		missing, err := w.missing(ctx, s)
 		if err != nil {
 			if IsDamage(err) {
 				return fmt.Errorf("%w: %w", ErrOvertaken, err)
@@ -152,6 +205,32 @@ func (w *writing) secure(ctx context.Context, s *Snapshot) error {
 		w.mustVerify = true
 	}
 	return fmt.Errorf("%w: prunes come faster than this run", ErrOvertaken)
+}
+
+// missing returns the chunks of a snapshot's tree that are in no pack that is there, or in condemned ones alone. Packs
+// that this run wrote may be gone without a trace if it was asleep for days.
+func (w *writing) missing(ctx context.Context, s *Snapshot) ([]pack.ChunkID, error) {
+	there, err := w.r.listPacks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lost, err := w.r.lostPacks(ctx, there)
+	if err != nil {
+		return nil, err
+	}
+	w.r.set.Condemn(lost...)
+	missing, err := w.r.missingChunks(ctx, s)
+	if (err != nil && IsDamage(err)) || len(missing) > 0 {
+		// An index file that was in use when the snapshot was made need not show in a listing yet.
+		added, addErr := w.r.addNamedIndexes(ctx, map[pack.ID]*Snapshot{s.ID: s})
+		if addErr != nil {
+			return nil, addErr
+		}
+		if added {
+			return w.r.missingChunks(ctx, s)
+		}
+	}
+	return missing, err
 }
 
 // overdue looks at what others did, and reports whether the tree has to be gone through. It takes what it sees as known.
@@ -271,7 +350,7 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 	}
 	packs, err := c.Finish(ctx)
 	if err == nil {
-		_, err = r.saveIndex(ctx, packs, nil)
+		err = r.saveIndex(ctx, packs)
 	}
 	return damaged, err
 }
@@ -305,23 +384,36 @@ func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID
 // maxIndexRows bounds the rows of an index file that is written here.
 const maxIndexRows = 200_000
 
-// saveIndex stores index files of packs, which supersede others, and adds the packs to the index.
-func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack, supersedes []pack.ID) (names []pack.ID, err error) {
+// saveIndex stores index files of new packs and adds the packs to the index. The error wraps ErrOvertaken if a pack is gone.
+func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
 	for len(packs) > 0 {
-		n, rows := 0, 0
-		for n < len(packs) && n < index.MaxPacks && (n == 0 || rows+packs[n].Chunks() <= maxIndexRows) {
-			rows += packs[n].Chunks()
-			n++
-		}
-		name, err := r.records.Save(ctx, sealed.Index, index.Encode(index.File{Supersedes: supersedes, Packs: packs[:n]}))
+		n := indexPart(packs)
+		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]})
 		if err != nil {
-			return names, fmt.Errorf("store index: %w", err)
+			return fmt.Errorf("store index: %w", overtaken(err))
 		}
-		names = append(names, name)
 		for _, p := range packs[:n] {
 			r.set.Add(p)
 		}
 		packs = packs[n:]
 	}
-	return names, nil
+	return nil
+}
+
+// overtaken adds ErrOvertaken to an error that says that packs are gone.
+func overtaken(err error) error {
+	if errors.Is(err, chunks.ErrGone) {
+		return fmt.Errorf("%w: %w", ErrOvertaken, err)
+	}
+	return err
+}
+
+// indexPart returns how many of the packs go into one index file.
+func indexPart(packs []index.Pack) int {
+	n, rows := 0, 0
+	for n < len(packs) && n < index.MaxPacks && (n == 0 || rows+packs[n].Chunks() <= maxIndexRows) {
+		rows += packs[n].Chunks()
+		n++
+	}
+	return n
 }

@@ -80,13 +80,8 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	if err := checkLast(all, leaving); err != nil && !o.AllowAll {
 		return nil, err
 	}
-	if !o.Now {
-		if err := r.secureMoves(ctx, all, leaving); err != nil {
-			return nil, fmt.Errorf("forget: %w", err)
-		}
-	}
 	r.letGo(all, leaving)
-	result.Forgotten, err = r.forgetAll(ctx, ids, o.Now)
+	result.Forgotten, err = r.forgetAll(ctx, all, ids, o.Now)
 	if len(result.Forgotten) > 0 {
 		entry := LogEntry{What: "forget", Why: o.Why, Final: o.Now}
 		for _, id := range result.Forgotten {
@@ -97,21 +92,59 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	return result, err
 }
 
+// moveBatch is how many snapshots are moved to the trash together.
+const moveBatch = 500
+
 // forgetAll moves snapshots to the trash, or removes them, and returns those that were there.
-func (r *Repo) forgetAll(ctx context.Context, ids []SnapshotID, now bool) (gone []SnapshotID, err error) {
-	for _, id := range ids {
-		if err := ctx.Err(); err != nil {
-			return gone, context.Cause(ctx)
+func (r *Repo) forgetAll(ctx context.Context, all []*Snapshot, ids []SnapshotID, now bool) (gone []SnapshotID, err error) {
+	for part := range slices.Chunk(ids, moveBatch) {
+		moved := map[SnapshotID]bool{}
+		if !now {
+			if moved, err = r.copyToTrash(ctx, part); err != nil {
+				return gone, err
+			}
+			// Behind the copies: a prune that removes packs by a record that comes later has them in its listing.
+			if err := r.secureMoves(ctx, all, moved); err != nil {
+				return gone, fmt.Errorf("forget: %w", err)
+			}
 		}
-		was, err := r.forget(ctx, id, now)
-		if was {
-			gone = append(gone, id)
-		}
-		if err != nil {
-			return gone, fmt.Errorf("forget snapshot %s: %w", short(id), err)
+		for _, id := range part {
+			if err := ctx.Err(); err != nil {
+				return gone, context.Cause(ctx)
+			}
+			made, copied := moved[id]
+			if !now && !copied {
+				continue
+			}
+			was, err := r.leave(ctx, id, made)
+			if was {
+				gone = append(gone, id)
+			}
+			if err != nil {
+				return gone, fmt.Errorf("forget snapshot %s: %w", short(id), err)
+			}
 		}
 	}
 	return gone, nil
+}
+
+// copyToTrash copies snapshots to the trash and returns those that are there, with whether they were not before.
+func (r *Repo) copyToTrash(ctx context.Context, ids []SnapshotID) (map[SnapshotID]bool, error) {
+	moved := map[SnapshotID]bool{}
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		made, err := r.trash(ctx, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("forget snapshot %s: %w", short(id), err)
+		}
+		moved[id] = made
+	}
+	return moved, nil
 }
 
 // checkLast returns ErrLastOfSource if a source would lose its last snapshot.
@@ -130,39 +163,44 @@ func checkLast(all []*Snapshot, leaving map[SnapshotID]bool) error {
 	return nil
 }
 
-// forget moves one snapshot to the trash and reports whether it was there.
-func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error) {
-	name, trash := sealed.Snapshot.Prefix+id.String(), sealed.Trash.Prefix+id.String()
-	made := false // the record in the trash
-	if !now {
-		file, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Snapshot.Limit)+1024)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
-		if made = err == nil; errors.Is(err, fs.ErrExist) {
-			// It was forgotten before and brought back. Its grace begins anew.
-			if err = r.store.Remove(ctx, trash); err == nil || errors.Is(err, fs.ErrNotExist) {
-				err = r.store.Create(ctx, trash, bytes.NewReader(file), int64(len(file)))
-			}
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return false, err
+// trash copies a snapshot to the trash, and reports whether it was not there before. The error wraps fs.ErrNotExist if
+// there is no such snapshot.
+func (r *Repo) trash(ctx context.Context, id SnapshotID) (made bool, err error) {
+	name := sealed.Trash.Prefix + id.String()
+	file, err := sealed.ReadFile(ctx, r.store, sealed.Snapshot.Prefix+id.String(), int64(sealed.Snapshot.Limit)+1024)
+	if err != nil {
+		return false, err
+	}
+	err = r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
+	if made = err == nil; errors.Is(err, fs.ErrExist) {
+		// It was forgotten before and brought back. Its grace begins anew.
+		if err = r.store.Remove(ctx, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
 		}
 	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, err
+	}
+	if _, _, err = r.store.Stat(ctx, sealed.Snapshot.Prefix+id.String()); errors.Is(err, fs.ErrNotExist) && made {
+		// Somebody removed it for good since it was read.
+		err = errors.Join(err, r.drop(context.WithoutCancel(ctx), name))
+	}
+	return made, err
+}
+
+// leave removes a snapshot, of which a copy may be in the trash, and reports whether it was there. made says that this run
+// made the copy.
+func (r *Repo) leave(ctx context.Context, id SnapshotID, made bool) (bool, error) {
 	if err := r.drop(ctx, sealed.Pending.Prefix+id.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	err := r.drop(ctx, name)
+	err := r.drop(ctx, sealed.Snapshot.Prefix+id.String())
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err == nil, err
 	}
 	if made {
 		// Somebody removed it for good, maybe long ago, and prunes may have had no regard to it since.
-		err = r.drop(ctx, trash)
+		err = r.drop(ctx, sealed.Trash.Prefix+id.String())
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
@@ -172,7 +210,7 @@ func (r *Repo) forget(ctx context.Context, id SnapshotID, now bool) (bool, error
 
 // secureMoves makes sure that prunes to come, which may not see a snapshot while it is moved, take nothing away that it
 // needs. Only prunes that began before they knew of the snapshot can.
-func (r *Repo) secureMoves(ctx context.Context, all []*Snapshot, leaving map[SnapshotID]bool) error {
+func (r *Repo) secureMoves(ctx context.Context, all []*Snapshot, moved map[SnapshotID]bool) error {
 	r.indexMu.Lock()
 	err := r.syncPruneRecords(ctx)
 	r.indexMu.Unlock()
@@ -181,7 +219,7 @@ func (r *Repo) secureMoves(ctx context.Context, all []*Snapshot, leaving map[Sna
 	}
 	records := r.pruneRecords()
 	for _, s := range all {
-		if !leaving[s.ID] {
+		if _, ok := moved[s.ID]; !ok {
 			continue
 		}
 		for _, p := range records {

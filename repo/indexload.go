@@ -3,7 +3,9 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,16 +34,16 @@ func (r *Repo) syncIndex(ctx context.Context) error {
 }
 
 func (r *Repo) syncIndexLocked(ctx context.Context) error {
-	var names []pack.ID
+	var times map[pack.ID]time.Time
 	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
-		names, err = r.listIDs(ctx, sealed.Index)
-		return names, err
+		times, err = r.listTimes(ctx, sealed.Index.Prefix)
+		return slices.Collect(maps.Keys(times)), err
 	}, r.loadIndexFile)
 	if err != nil {
 		return fmt.Errorf("load index: %w", err)
 	}
-	r.indexNames = make(map[pack.ID]bool, len(names))
-	for _, name := range names {
+	r.indexTimes, r.indexNames = times, make(map[pack.ID]bool, len(times))
+	for name := range times {
 		r.indexNames[name] = true
 	}
 	if err := r.syncPruneRecords(ctx); err != nil {

@@ -79,9 +79,12 @@ func (r *Repo) openTree(ctx context.Context, s *Snapshot) (pack.ChunkID, error) 
 	if err := r.needIndex(ctx); err != nil {
 		return root, err
 	}
-	// Another program may have made the snapshot since.
+	// Another program may have made the snapshot since, and a listing of the index may be late.
 	if !r.set.Has(root) {
 		err = r.syncIndex(ctx)
+	}
+	if err == nil && !r.set.Has(root) {
+		_, err = r.addNamedIndexes(ctx, map[pack.ID]*Snapshot{s.ID: s})
 	}
 	return root, err
 }

@@ -29,6 +29,7 @@ type pruner struct {
 	session *session
 	now     time.Time // by the clock of the storage
 	begin   time.Time // by this machine's
+	merging time.Time // when index files were listed to be merged, by the storage's
 
 	record  pruneRecord // what this run has to tell
 	removed []string    // packs
@@ -112,9 +113,10 @@ func (p *pruner) run(ctx context.Context) error {
 	return p.writeLog(ctx)
 }
 
-// lookAndMark looks at the repository and marks what is needed. It begins again if another prune removes what this one is about to
-// copy.
+// lookAndMark looks at the repository and marks what is needed. It begins again if something that is needed is not where the index
+// has it: others may have moved it meanwhile. What is missing still, though nothing has changed, is missing.
 func (p *pruner) lookAndMark(ctx context.Context) (v *view, m *marking, err error) {
+	var before *view
 	for range lookRounds {
 		if v, err = p.look(ctx); err != nil {
 			return nil, nil, err
@@ -122,9 +124,12 @@ func (p *pruner) lookAndMark(ctx context.Context) (v *view, m *marking, err erro
 		if err = p.emptyTrash(ctx, v); err != nil {
 			return nil, nil, err
 		}
-		if m, err = p.mark(ctx, v); !errors.Is(err, ErrOvertaken) {
+		sure := before != nil && v.same(before)
+		m, err = p.mark(ctx, v, sure)
+		if err == nil || ctx.Err() != nil || (sure && IsDamage(err)) || (!IsDamage(err) && !errors.Is(err, ErrOvertaken)) {
 			return v, m, err
 		}
+		before = v
 	}
 	return nil, nil, err
 }
@@ -151,6 +156,15 @@ func (p *pruner) clocks(ctx context.Context) error {
 	}
 	p.now = now
 	return nil
+}
+
+// storageTime returns the time by the clock of the storage, the zero time if it does not tell.
+func (p *pruner) storageTime(ctx context.Context) time.Time {
+	now, err := p.session.storageNow(ctx)
+	if err != nil {
+		return time.Time{}
+	}
+	return now
 }
 
 // expectAlone returns ErrBusy if nothing but this run may write, and somebody does.
@@ -312,7 +326,7 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 	if err != nil {
 		return err
 	}
-	if _, err := p.r.saveIndex(ctx, made, nil); err != nil {
+	if err := p.r.saveIndex(ctx, made); err != nil {
 		return err
 	}
 	p.result.CopiedBytes += c.Copied()

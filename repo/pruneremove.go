@@ -98,7 +98,7 @@ func (p *pruner) settle(ctx context.Context, v *view) (bool, error) {
 		if !fresh.news(v) {
 			return true, nil
 		}
-		only, err := p.walk(ctx, fresh, func(ids, missing []pack.ChunkID) []pack.ChunkID {
+		only, err := p.walk(ctx, fresh, false, func(ids, missing []pack.ChunkID) []pack.ChunkID {
 			for _, id := range ids {
 				if !p.r.set.Has(id) {
 					missing = append(missing, id)
@@ -106,6 +106,9 @@ func (p *pruner) settle(ctx context.Context, v *view) (bool, error) {
 			}
 			return missing
 		})
+		if IsDamage(err) {
+			continue // others may have moved it meanwhile
+		}
 		if err != nil {
 			return false, err
 		}
@@ -154,7 +157,7 @@ func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
 			return err
 		}
 		switch {
-		case alive && (settled(id) || p.o.Now):
+		case alive && settled(id) && p.now.Sub(at) >= youngPack: // a younger one may be of a forget that goes on
 		case !alive && v.snapshots[id] == nil && p.purges(id, at):
 			p.purged[id] = true
 			p.result.Emptied++
@@ -170,7 +173,7 @@ func (p *pruner) emptyTrash(ctx context.Context, v *view) error {
 		}
 	}
 	for id, at := range v.pending {
-		if settled(id) || (v.snapshots[id] == nil && p.now.Sub(at) >= p.o.GraceTrash) {
+		if settled(id) || (v.snapshots[id] == nil && p.stale(at)) {
 			if err := p.dropIfThere(ctx, sealed.Pending.Prefix+id.String()); err != nil {
 				return err
 			}

@@ -30,6 +30,7 @@ type indexFile struct {
 
 // tidy removes what earlier prunes have superseded, merges index files, and removes leftovers.
 func (p *pruner) tidy(ctx context.Context, v *view) error {
+	p.merging = p.storageTime(ctx)
 	files, err := p.indexFiles(ctx)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (p *pruner) dropSuperseded(ctx context.Context, v *view, files []indexFile)
 			}
 		}
 		for _, name := range rec.Cleared {
-			if _, ok := v.records[name]; ok && old {
+			if _, ok := v.records[name]; ok && old && p.unnamed(name) {
 				if err := p.dropIfThere(ctx, sealed.Prune.Prefix+name.String()); err != nil {
 					return nil, err
 				}
@@ -103,6 +104,15 @@ func (p *pruner) dropSuperseded(ctx context.Context, v *view, files []indexFile)
 		}
 	}
 	return slices.DeleteFunc(files, func(f indexFile) bool { return superseded[f.id] }), nil
+}
+
+// unnamed reports whether no index file names the packs of a prune record. One that could not be seen when the record was cleared shows
+// now.
+func (p *pruner) unnamed(record pack.ID) bool {
+	return !slices.ContainsFunc(p.r.pruneRecord(record).Condemned, func(c pack.ID) bool {
+		_, ok := p.r.set.Pack(c)
+		return ok
+	})
 }
 
 // mergeIndexes merges index files, without the rows of packs that are gone, if that is worth it.
@@ -137,11 +147,42 @@ func (p *pruner) mergeIndexes(ctx context.Context, v *view, files []indexFile) (
 	if len(names) == 1 && len(all) == len(seen) {
 		return files, nil // nothing to gain
 	}
-	if _, err := p.r.saveIndex(ctx, all, names); err != nil {
-		return nil, err
+	merged, err := p.saveMerged(ctx, all, names)
+	if err == nil && merged {
+		p.record.Superseded = append(p.record.Superseded, names...)
 	}
-	p.record.Superseded = append(p.record.Superseded, names...)
-	return files, nil
+	return files, err
+}
+
+// saveMerged stores index files that take the place of others, which were listed a moment ago. If that moment was long, by the clock of the
+// storage, rows may be of packs that were removed since, and of which no prune record tells any more: it removes the files, and reports
+// false.
+func (p *pruner) saveMerged(ctx context.Context, rows []index.Pack, names []pack.ID) (bool, error) {
+	var made []pack.ID
+	for len(rows) > 0 {
+		n := indexPart(rows)
+		id, err := p.r.records.Save(ctx, sealed.Index, index.Encode(index.File{Supersedes: names, Packs: rows[:n]}))
+		if err != nil {
+			return false, fmt.Errorf("store index: %w", err)
+		}
+		made, rows = append(made, id), rows[n:]
+	}
+	for _, id := range made {
+		_, at, err := p.r.store.Stat(ctx, sealed.Index.Prefix+id.String())
+		if err != nil {
+			return false, err
+		}
+		if p.merging.IsZero() || at.Sub(p.merging).Abs() < MinGracePacks {
+			continue
+		}
+		for _, id := range made {
+			if err := p.dropIfThere(ctx, sealed.Index.Prefix+id.String()); err != nil {
+				return false, err
+			}
+		}
+		return false, nil
+	}
+	return true, nil
 }
 
 // gone reports whether a pack is condemned and not there any more.

@@ -25,6 +25,7 @@ type view struct {
 	records   map[pack.ID]time.Time // prune records
 	condemned map[pack.ID]bool      // packs
 	packs     packFiles
+	indexes   map[pack.ID]bool // index files
 	lost      []pack.ID        // packs of the index that are missing and not condemned
 	keep      map[pack.ID]bool // packs that must not be removed, though they are condemned
 	before    time.Time        // packs that were stored after it are young
@@ -42,6 +43,8 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 	v := &view{snapshots: map[pack.ID]*Snapshot{}, condemned: map[pack.ID]bool{}, keep: map[pack.ID]bool{}, before: p.now.Add(-youngPack)}
 	if p.o.Now {
 		v.before = p.now.Add(100 * 365 * 24 * time.Hour) // nobody else writes
+	} else if err := p.spareRuns(ctx, v); err != nil {
+		return nil, err
 	}
 	for _, part := range []struct {
 		prefix string
@@ -58,7 +61,7 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 		}
 	}
 	for id, at := range v.pending {
-		if p.now.Sub(at) >= p.o.GraceTrash {
+		if p.stale(at) {
 			continue
 		}
 		if err := p.listed(ctx, v, id); err != nil {
@@ -73,13 +76,60 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 			return nil, err
 		}
 	}
-	if err := p.r.syncIndex(ctx); err != nil {
-		return nil, err
+	// The index is listed behind the last snapshot that comes to light, or what that one needs may be missing.
+	for known := -1; known < len(v.snapshots); {
+		known = len(v.snapshots)
+		if err := p.r.syncIndex(ctx); err != nil {
+			return nil, err
+		}
+		if err := p.lookAtPacks(ctx, v); err != nil {
+			return nil, err
+		}
+		if err := p.lookForNamed(ctx, v); err != nil {
+			return nil, err
+		}
 	}
-	if err := p.lookAtPacks(ctx, v); err != nil {
-		return nil, err
+	return v, nil
+}
+
+// spareRuns makes packs young that runs may have stored which still go on, however long. It spares them work: a writer whose packs are condemned
+// copies them.
+func (p *pruner) spareRuns(ctx context.Context, v *view) error {
+	alive, err := p.r.runs(ctx, p.session, p.now, true)
+	if err != nil {
+		return err
 	}
-	return v, p.lookForNamed(ctx, v)
+	for _, s := range alive {
+		if s.began.Before(v.before) {
+			v.before = s.began
+		}
+	}
+	return nil
+}
+
+// pendingLife is how long a record in pending/ counts at least. A writer that takes longer than commitTime between pending/ and
+// snapshots/ does not rely on it.
+const pendingLife = 24 * time.Hour
+
+// stale reports whether a record that was stored in pending/ at a time counts no more.
+func (p *pruner) stale(at time.Time) bool { return p.now.Sub(at) >= max(p.o.GraceTrash, pendingLife) }
+
+// same reports whether two views show the same files.
+func (v *view) same(o *view) bool {
+	return sameKeys(v.alive, o.alive) && sameKeys(v.trash, o.trash) && sameKeys(v.pending, o.pending) && sameKeys(v.records, o.records) &&
+		sameKeys(v.indexes, o.indexes) && slices.EqualFunc(v.packs, o.packs, func(a, b packFile) bool { return a.id == b.id })
+}
+
+func sameKeys[V any](a, b map[pack.ID]V) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for id := range a {
+		if _, ok := b[id]; !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // purges reports whether a forgotten snapshot is to go for good. Without a grace these are those that are in the trash in the
@@ -106,12 +156,15 @@ func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
 	var damage error
 	for _, kind := range []sealed.Kind{sealed.Snapshot, sealed.Trash, sealed.Pending} {
 		s, err := p.r.loadSnapshot(ctx, kind, id)
-		if err == nil {
+		switch {
+		case err == nil:
 			v.snapshots[id], p.known[id] = s, s
 			return nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		case errors.Is(err, fs.ErrNotExist):
+		case IsDamage(err):
 			damage = err
+		default:
+			return err // it may be whole
 		}
 	}
 	if damage != nil {
@@ -126,6 +179,9 @@ func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
 
 // lookAtPacks lists the packs and finds those that are lost.
 func (p *pruner) lookAtPacks(ctx context.Context, v *view) (err error) {
+	p.r.indexMu.Lock()
+	v.indexes = p.r.indexNames
+	p.r.indexMu.Unlock()
 	if v.records, err = p.r.listTimes(ctx, sealed.Prune.Prefix); err != nil {
 		return err
 	}
@@ -149,12 +205,18 @@ func (p *pruner) lookAtPacks(ctx context.Context, v *view) (err error) {
 	return err
 }
 
-// lostPacks returns the packs that the index has, that are not condemned, and that are neither in the listing nor
+// lostPacks returns the packs that the index has, that no prune record condemns, and that are neither in the listing nor
 // in the store.
 func (r *Repo) lostPacks(ctx context.Context, there packFiles) (lost []pack.ID, err error) {
+	condemned := map[pack.ID]bool{}
+	for _, rec := range r.pruneRecords() {
+		for _, id := range rec.Condemned {
+			condemned[id] = true
+		}
+	}
 	var suspects []index.PackInfo
 	for info := range r.set.Packs() {
-		if !info.Condemned && there.find(info.ID) == nil {
+		if !condemned[info.ID] && there.find(info.ID) == nil {
 			suspects = append(suspects, info)
 		}
 	}
@@ -203,12 +265,13 @@ type marking struct {
 	gone  int // chunks that are nowhere
 }
 
-// mark marks all that live snapshots need. What is in condemned packs alone is copied out.
-func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
-	m, only, err := p.markOnce(ctx, v)
+// mark marks all that live snapshots need. What is in condemned packs alone is copied out. sure says that nothing has changed while
+// the last mark failed.
+func (p *pruner) mark(ctx context.Context, v *view, sure bool) (*marking, error) {
+	m, only, err := p.markOnce(ctx, v, sure)
 	if err != nil || len(only) > 0 {
 		// The index file of a fresh snapshot may not show in a listing yet.
-		added, addErr := p.r.addNamedIndexes(ctx, v.snapshots)
+		added, addErr := p.r.addNamedIndexes(ctx, p.fresh(v))
 		if addErr != nil {
 			return nil, addErr
 		}
@@ -216,7 +279,7 @@ func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
 			if m != nil {
 				m.marks.Close()
 			}
-			m, only, err = p.markOnce(ctx, v)
+			m, only, err = p.markOnce(ctx, v, sure)
 		}
 	}
 	if err != nil {
@@ -236,10 +299,25 @@ func (p *pruner) mark(ctx context.Context, v *view) (*marking, error) {
 	return m, nil
 }
 
+// fresh returns the snapshots that were committed so lately that a listing may not show all index files that they need.
+func (p *pruner) fresh(v *view) map[pack.ID]*Snapshot {
+	out := map[pack.ID]*Snapshot{}
+	for id, s := range v.snapshots {
+		at, ok := v.pending[id]
+		if !ok {
+			at, ok = v.alive[id]
+		}
+		if ok && p.now.Sub(at).Abs() < youngPack {
+			out[id] = s
+		}
+	}
+	return out
+}
+
 // markOnce marks all that live snapshots need, and returns the chunks that are in no pack or in condemned ones alone.
-func (p *pruner) markOnce(ctx context.Context, v *view) (*marking, []pack.ChunkID, error) {
+func (p *pruner) markOnce(ctx context.Context, v *view, sure bool) (*marking, []pack.ChunkID, error) {
 	m := &marking{marks: p.r.set.NewMarks()}
-	only, err := p.walk(ctx, v, m.marks.Mark)
+	only, err := p.walk(ctx, v, sure, m.marks.Mark)
 	if err != nil {
 		m.marks.Close()
 		return nil, nil, err
@@ -248,8 +326,8 @@ func (p *pruner) markOnce(ctx context.Context, v *view) (*marking, []pack.ChunkI
 }
 
 // walk hands the chunks of all live snapshots to mark and returns those that mark finds missing. What a snapshot needs must be
-// known wholly, but for one in the trash.
-func (p *pruner) walk(ctx context.Context, v *view, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
+// known wholly, but for one that is forgotten or was never committed, if it is sure that nobody moves what it needs meanwhile.
+func (p *pruner) walk(ctx context.Context, v *view, sure bool, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
 	var mu sync.Mutex
 	only := map[pack.ChunkID]struct{}{}
 	emit := func(ids []pack.ChunkID) {
@@ -262,31 +340,49 @@ func (p *pruner) walk(ctx context.Context, v *view, mark func(ids, missing []pac
 		}
 	}
 	walker := prune.NewWalker(p.r.load)
-	if err := walker.Walk(ctx, v.roots(false), emit); err != nil {
+	if err := walker.Walk(ctx, v.roots(v.stands, false), emit); err != nil {
 		return nil, err
 	}
 	if err := walker.Broken(); err != nil {
 		return nil, p.nameBroken(ctx, v, err)
 	}
-	if err := walker.Walk(ctx, v.roots(true), emit); err != nil {
+	if err := walker.Walk(ctx, v.roots(v.stands, true), emit); err != nil {
 		return nil, err
 	}
 	if err := walker.Broken(); err != nil {
-		p.r.log.Warn("a snapshot in the trash cannot be read", "error", err)
+		if !sure {
+			return nil, err
+		}
+		p.r.log.Warn("a snapshot that is forgotten, or was never finished, cannot be read", "error", err)
 	}
 	return slices.Collect(maps.Keys(only)), nil
 }
 
-// roots returns the root pages of the snapshots that are in the trash, or of the others.
-func (v *view) roots(trashed bool) (roots []pack.ChunkID) {
+// roots returns the root pages of the snapshots of which is is true, or of the others.
+func (v *view) roots(is func(id pack.ID) bool, others bool) (roots []pack.ChunkID) {
 	for id, s := range v.snapshots {
-		_, alive := v.alive[id]
-		_, inTrash := v.trash[id]
-		if root, err := s.RootID(); err == nil && trashed == (inTrash && !alive) { // decoding has seen to the root
+		root, err := s.RootID()
+		if err == nil && others != is(id) { // decoding has seen to the root
 			roots = append(roots, root)
 		}
 	}
 	return roots
+}
+
+// stands reports whether a snapshot is committed and not forgotten, as far as the view tells.
+func (v *view) stands(id pack.ID) bool {
+	if _, alive := v.alive[id]; alive {
+		return true
+	}
+	_, pending := v.pending[id]
+	return !pending && !v.forgotten(id)
+}
+
+// forgotten reports whether a snapshot is in the trash and not brought back.
+func (v *view) forgotten(id pack.ID) bool {
+	_, trash := v.trash[id]
+	_, alive := v.alive[id]
+	return trash && !alive
 }
 
 // nameBroken adds to an error which snapshot cannot be read.
@@ -295,6 +391,9 @@ func (p *pruner) nameBroken(ctx context.Context, v *view, broken error) error {
 		root, err := s.RootID()
 		if err != nil {
 			return err
+		}
+		if !v.stands(id) {
+			continue
 		}
 		walker := prune.NewWalker(p.r.load)
 		if err := walker.Walk(ctx, []pack.ChunkID{root}, func([]pack.ChunkID) {}); err != nil {
@@ -341,7 +440,7 @@ func (p *pruner) partRescuable(ctx context.Context, ids []pack.ChunkID) (rescue 
 // any.
 func (r *Repo) addNamedIndexes(ctx context.Context, snapshots map[pack.ID]*Snapshot) (added bool, err error) {
 	r.indexMu.Lock()
-	known := r.indexNames
+	known := maps.Clone(r.indexNames)
 	r.indexMu.Unlock()
 	for _, s := range snapshots {
 		for _, word := range s.Index {
@@ -349,6 +448,7 @@ func (r *Repo) addNamedIndexes(ctx context.Context, snapshots map[pack.ID]*Snaps
 			if err != nil || known[name] {
 				continue
 			}
+			known[name] = true
 			body, err := r.loadIndexFile(ctx, name)
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, index.ErrCorrupt) {
 				continue

@@ -386,7 +386,7 @@ func (p *repairing) reindex(ctx context.Context) error {
 		}
 		return nil
 	}
-	if _, err := p.r.saveIndex(ctx, rows, nil); err != nil {
+	if err := p.r.saveIndex(ctx, rows); err != nil {
 		return err
 	}
 	return nil

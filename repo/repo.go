@@ -80,6 +80,7 @@ type Repo struct {
 	indexLoaded bool
 	indexDamage []index.Damage           // index files that could not be used
 	indexNames  map[pack.ID]bool         // index files that were there at the last sync
+	indexTimes  map[pack.ID]time.Time    // when they were stored, by the clock of the storage
 	prunes      map[pack.ID]*pruneRecord // all that were ever loaded
 	pruneNames  map[pack.ID]bool         // those that were there at the last sync
 }

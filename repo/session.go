@@ -33,6 +33,8 @@ type sessionRecord struct {
 	PID     int       `json:"pid,omitempty"`
 	Place   string    `json:"place,omitempty"` // of the machine's run, where process ids mean something
 	Time    time.Time `json:"time"`
+
+	began time.Time // at the latest, by the clock of the storage or of its machine
 }
 
 // String tells people who it is.
@@ -145,18 +147,24 @@ func (s *session) storageNow(ctx context.Context) (time.Time, error) {
 
 // others returns the runs of others that are alive. Dead ones are removed unless keep is set.
 func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sessionRecord, error) {
+	return s.r.runs(ctx, s, now, keep)
+}
+
+// runs is others of a run that may have no session of its own.
+func (r *Repo) runs(ctx context.Context, own *session, now time.Time, keep bool) ([]*sessionRecord, error) {
 	type last struct {
-		name string
-		time time.Time
+		name   string
+		number int
+		time   time.Time
 	}
 	newest := map[string]last{}
 	all := map[string][]string{}
-	err := s.r.store.List(ctx, sessionPrefix, func(name string, _ int64, modTime time.Time) error {
-		run, _, ok := parseSessionName(name[len(sessionPrefix):])
-		if ok && run != s.run {
+	err := r.store.List(ctx, sessionPrefix, func(name string, _ int64, modTime time.Time) error {
+		run, number, ok := parseSessionName(name[len(sessionPrefix):])
+		if ok && (own == nil || run != own.run) {
 			all[run] = append(all[run], name)
 			if l := newest[run]; l.name == "" || modTime.After(l.time) {
-				newest[run] = last{name, modTime}
+				newest[run] = last{name, number, modTime}
 			}
 		}
 		return nil
@@ -166,9 +174,13 @@ func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sess
 	}
 	var alive []*sessionRecord
 	for run, l := range newest {
-		record := s.r.loadSession(ctx, l.name)
+		record := r.loadSession(ctx, l.name)
 		if record == nil {
 			continue
+		}
+		record.began = l.time.Add(-time.Duration(l.number+1) * sessionRenewal)
+		if record.Time.Before(record.began) && !record.Time.IsZero() {
+			record.began = record.Time
 		}
 		if now.Sub(l.time) < sessionLife && !record.gone() {
 			alive = append(alive, record)
@@ -176,7 +188,7 @@ func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sess
 		}
 		for _, name := range all[run] {
 			if !keep {
-				_ = s.r.drop(ctx, name) // somebody else may do so as well
+				_ = r.drop(ctx, name) // somebody else may do so as well
 			}
 		}
 	}

@@ -161,7 +161,7 @@ func (s *spacing) forgotten() {
 // mark marks what snapshots need, those in the trash or the others.
 func (s *spacing) mark(ctx context.Context, walker *prune.Walker, marks *index.Marks, trashed bool) error {
 	var missing atomic.Int64
-	err := walker.Walk(ctx, s.v.roots(trashed), func(ids []pack.ChunkID) {
+	err := walker.Walk(ctx, s.v.roots(s.v.forgotten, !trashed), func(ids []pack.ChunkID) {
 		missing.Add(int64(len(marks.Mark(ids, nil))))
 	})
 	s.out.MissingChunks += missing.Load()

@@ -2,6 +2,7 @@ package chunks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -183,7 +184,8 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
 	return w.writeIndex(ctx)
 }
 
-// writeIndex makes an index file of the packs that are durable.
+// writeIndex makes an index file of the packs that are durable. Those that cannot be indexed serve nobody: a later run of the same
+// process would refer to them as if they were.
 func (w *Writer) writeIndex(ctx context.Context) error {
 	w.mu.Lock()
 	rows := w.rows
@@ -192,8 +194,11 @@ func (w *Writer) writeIndex(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	id, err := w.records.Save(ctx, sealed.Index, index.Encode(index.File{Packs: rows}))
+	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows})
 	if err != nil {
+		for _, p := range rows {
+			w.set.Condemn(p.ID)
+		}
 		return err
 	}
 	w.mu.Lock()
@@ -206,7 +211,7 @@ func (w *Writer) writeIndex(ctx context.Context) error {
 // returns the index files that this run wrote. Call it once, after the last Flush.
 func (w *Writer) Finish(ctx context.Context) ([]pack.ID, error) {
 	if err := w.stop(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.writeIndex(context.WithoutCancel(ctx)))
 	}
 	if err := w.writeIndex(ctx); err != nil {
 		return nil, err

@@ -2,10 +2,12 @@ package prune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 
+	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 	"golang.org/x/sync/errgroup"
@@ -42,7 +44,7 @@ func (w *Walker) Broken() error {
 
 // Walk calls emit with the ids of all pages and chunks of the trees, but for what is below pages that it went through in
 // an earlier call. An id may come several times. emit is called from several goroutines and must not keep
-// the slice. The error is one of the context: see Broken.
+// the slice. The error is one of the context, or one of load that is no damage: see Broken.
 //
 //	inner pages → reference pages → workers: ids of chunks → emit
 func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids []pack.ChunkID)) error {
@@ -78,10 +80,18 @@ func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids [
 	return err
 }
 
-// fail notes a page that could not be read and returns the error of the context.
+// damaged reports whether an error says that a page is damaged or missing. After any other the page may be whole.
+func damaged(err error) bool {
+	return errors.Is(err, pack.ErrCorrupt) || errors.Is(err, pack.ErrChunkMismatch) || errors.Is(err, tree.ErrCorrupt) || errors.Is(err, chunks.ErrMissing)
+}
+
+// fail notes a page that is damaged or missing. It returns the error of the context, and what is no damage.
 func (w *Walker) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if err == nil || !damaged(err) {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
