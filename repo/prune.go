@@ -282,6 +282,13 @@ func (p *pruner) orphans(v *view, m *marking) {
 	}
 }
 
+// What was copied is indexed and its sources are condemned now and then, so that a prune which is cut off has not worked for nothing, and none
+// takes the copies for leftovers.
+var (
+	stageBytes = int64(1 << 30)
+	stageTime  = 10 * time.Minute
+)
+
 // repack copies the live segments of packs, and condemns those that are copied.
 func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.Usage) error {
 	if len(packs) == 0 {
@@ -295,23 +302,16 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 	c := prune.NewCopier(p.r.store, p.r.meta, p.r.config.ID, p.packSize())
 	defer c.Abandon()
 	var done []index.Usage
+	staged, at := int64(0), time.Now()
 	for _, u := range packs {
+		if v.condemned[u.ID] {
+			continue // done before the store was full
+		}
 		if p.o.MaxDuration > 0 && time.Since(p.begin) > p.o.MaxDuration {
 			p.result.Unfinished = true
 			break
 		}
-		to := map[uint32]prune.Stream{}
-		for _, s := range m.marks.Segments(u.ID) {
-			if to[s.Offset] = prune.Leave; s.Live > 0 {
-				to[s.Offset] = prune.History
-			}
-		}
-		for _, s := range current.Segments(u.ID) {
-			if s.Live > 0 {
-				to[s.Offset] = prune.Current
-			}
-		}
-		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, func(offset uint32) prune.Stream { return to[offset] })
+		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, streams(m.marks, current, u.ID))
 		if errors.Is(err, prune.ErrDamaged) {
 			p.r.log.Warn("a pack is damaged and stays as it is", "pack", u.ID.String(), "error", err)
 			p.result.DamagedPacks++
@@ -320,8 +320,38 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 		if err != nil {
 			return err
 		}
-		done = append(done, u)
+		if done = append(done, u); c.Copied()-staged < stageBytes && time.Since(at) < stageTime {
+			continue
+		}
+		if err := p.copied(ctx, v, c, done); err != nil {
+			return err
+		}
+		if err := p.publish(ctx, v); err != nil {
+			return err
+		}
+		done, staged, at = nil, c.Copied(), time.Now()
 	}
+	return p.copied(ctx, v, c, done)
+}
+
+// streams returns where the segments of a pack go.
+func streams(marks, current *index.Marks, id pack.ID) func(offset uint32) prune.Stream {
+	to := map[uint32]prune.Stream{}
+	for _, s := range marks.Segments(id) {
+		if to[s.Offset] = prune.Leave; s.Live > 0 {
+			to[s.Offset] = prune.History
+		}
+	}
+	for _, s := range current.Segments(id) {
+		if s.Live > 0 {
+			to[s.Offset] = prune.Current
+		}
+	}
+	return func(offset uint32) prune.Stream { return to[offset] }
+}
+
+// copied indexes what was copied and notes that the sources are to be condemned.
+func (p *pruner) copied(ctx context.Context, v *view, c *prune.Copier, done []index.Usage) error {
 	made, err := c.Finish(ctx)
 	if err != nil {
 		return err
@@ -329,17 +359,25 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 	if err := p.r.saveIndex(ctx, made); err != nil {
 		return err
 	}
-	p.result.CopiedBytes += c.Copied()
 	p.result.NewPacks += len(made)
+	for _, n := range made {
+		p.result.CopiedBytes += copiedBytes(n)
+		p.record.Copied = append(p.record.Copied, n.ID)
+		v.packs.insert(packFile{n.ID, n.Size, p.now.Unix(), n.Class})
+	}
 	for _, u := range done {
 		p.countRepack(u)
 		p.record.Condemned = append(p.record.Condemned, u.ID)
 	}
-	for _, n := range made {
-		p.record.Copied = append(p.record.Copied, n.ID)
-		v.packs.insert(packFile{n.ID, n.Size, p.now.Unix(), n.Class})
-	}
 	return nil
+}
+
+// copiedBytes returns the bytes of the segments of a pack.
+func copiedBytes(p index.Pack) (n int64) {
+	for _, s := range p.Directory {
+		n += int64(s.Length)
+	}
+	return n
 }
 
 // markCurrent marks what the latest snapshot of each source needs.

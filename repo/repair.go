@@ -258,26 +258,53 @@ func (p *repairing) hashPacks(ctx context.Context) error {
 }
 
 // missingPacks returns the packs that the index or parity knows and the store has not.
-func (p *repairing) missingPacks() (missing []packFile) {
+func (p *repairing) missingPacks(ctx context.Context) (missing []packFile, err error) {
 	seen := map[pack.ID]bool{}
+	var suspects []packFile
 	for info := range p.r.set.Packs() {
 		seen[info.ID] = true
 		if !info.Condemned && p.packs.find(info.ID) == nil {
-			missing = append(missing, packFile{id: info.ID, size: info.Size, class: info.Class})
+			suspects = append(suspects, packFile{id: info.ID, size: info.Size, class: info.Class})
 		}
 	}
 	for name := range p.all {
 		kind, id := classify(name)
 		if kind == fileParity && !seen[id] && p.packs.find(id) == nil {
-			missing = append(missing, packFile{id: id})
+			suspects = append(suspects, packFile{id: id})
 		}
 	}
-	return missing
+	for _, f := range suspects {
+		there, err := p.there(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			missing = append(missing, f)
+		}
+	}
+	return missing, nil
+}
+
+// there reports whether the store has a pack, of which the listing may be older than the index.
+func (p *repairing) there(ctx context.Context, f packFile) (bool, error) {
+	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
+		if f.class != 0 && f.class != class {
+			continue
+		}
+		if _, _, err := p.raw.Stat(ctx, pack.Name(class, f.id)); !errors.Is(err, fs.ErrNotExist) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // mendPacks makes broken and missing packs whole, and parity where it is missing.
 func (p *repairing) mendPacks(ctx context.Context) error {
-	for _, f := range append(p.broken, p.missingPacks()...) {
+	missing, err := p.missingPacks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range append(p.broken, missing...) {
 		name, data, err := p.mend(ctx, f)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -289,3 +289,36 @@ func TestUnreadableRecordInPendingStopsNobody(t *testing.T) {
 	mustPrune(t, r, PruneOptions{})
 	mustRestore(t, r, kept, files{"b": text(2, 900)})
 }
+
+// TestPruneThatIsCutOffHasNotWorkedForNothing cuts a prune off while it copies. The next one copies the rest only.
+func TestPruneThatIsCutOffHasNotWorkedForNothing(t *testing.T) {
+	was := stageBytes
+	stageBytes = 2 << 20
+	defer func() { stageBytes = was }()
+	s := newScene(t)
+	r := reopen(t, s.store, s.clock.options())
+	f := files{}
+	for i := range 24 { // two to a pack
+		f[string(rune('a'+i))] = text(uint64(i), 600_000)
+	}
+	first := mustBack(t, r, "a", f)
+	for name := range f {
+		if name[0]%2 == 0 {
+			f[name] += "changed"
+		}
+	}
+	made := mustBack(t, r, "a", f)
+	mustForget(t, r, ForgetOptions{Now: true}, first)
+	s.clock.sleep(48 * time.Hour)
+	all := mustPrune(t, r, PruneOptions{MaxUnused: -1, DryRun: true}).CopiedBytes
+	s.slow.op, s.slow.prefix, s.slow.skip, s.slow.run = "create", "data/", 3, func() error { return syscall.EIO }
+	if _, err := reopen(t, s.slow, s.clock.options()).Prune(t.Context(), PruneOptions{MaxUnused: -1}); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("prune: %v", err)
+	}
+	rest := mustPrune(t, reopen(t, s.store, s.clock.options()), PruneOptions{MaxUnused: -1})
+	if rest.CopiedBytes == 0 || rest.CopiedBytes > all*3/4 {
+		t.Errorf("%d bytes were to be copied, %d are left", all, rest.CopiedBytes)
+	}
+	mustRestore(t, r, made, f)
+	s.whole()
+}

@@ -174,7 +174,8 @@ func (c *Copier) finish(ctx context.Context, open *openPack) error {
 // Copied returns how many bytes of segments were copied.
 func (c *Copier) Copied() int64 { return c.copied }
 
-// Finish makes everything durable that was copied and returns the packs, which no index names yet.
+// Finish makes everything durable that was copied and returns the packs that were made since the last Finish, which no index names
+// yet.
 func (c *Copier) Finish(ctx context.Context) ([]index.Pack, error) {
 	for class := range c.open {
 		for to := range c.open[class] {
@@ -183,7 +184,9 @@ func (c *Copier) Finish(ctx context.Context) ([]index.Pack, error) {
 			}
 		}
 	}
-	return c.done, nil
+	made := c.done
+	c.done = nil
+	return made, nil
 }
 
 // Abandon drops packs that are not durable. It may be called after Finish.
