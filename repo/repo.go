@@ -90,6 +90,9 @@ type CreateOptions struct {
 	Options
 	Role  Role   // of the first key slot; empty means full
 	Label string // of the first key slot
+	// CutLike is a repository whose chunkers are taken over, with the secret polynomial, so that files are cut in the same
+	// places; nil means a polynomial of its own.
+	CutLike *Repo
 	// Random makes the secrets; nil means crypto/rand.
 	Random io.Reader
 }
@@ -107,14 +110,7 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 	if wantsParity(store, opts.Parity) {
 		r.store = withParity(store)
 	}
-	poly, err := chunker.RandomPolynomial(opts.Random)
-	if err != nil {
-		return nil, fmt.Errorf("create repository: %w", err)
-	}
-	secrets, err := keyring.NewSecrets(opts.Random, uint64(poly), map[string]keyring.Chunker{
-		keyring.ClassFiles:    chunkerClass(chunker.Files(poly)),
-		keyring.ClassDatabase: chunkerClass(chunker.Database(poly)),
-	})
+	secrets, err := opts.newSecrets()
 	if err != nil {
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
@@ -135,6 +131,21 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
 	return r, r.start(config, secrets, slot.Name)
+}
+
+// newSecrets makes the secrets of a repository.
+func (o *CreateOptions) newSecrets() (*keyring.Secrets, error) {
+	if o.CutLike != nil {
+		return keyring.NewSecrets(o.Random, o.CutLike.secrets.Polynomial(), o.CutLike.secrets.Chunkers())
+	}
+	poly, err := chunker.RandomPolynomial(o.Random)
+	if err != nil {
+		return nil, err
+	}
+	return keyring.NewSecrets(o.Random, uint64(poly), map[string]keyring.Chunker{
+		keyring.ClassFiles:    chunkerClass(chunker.Files(poly)),
+		keyring.ClassDatabase: chunkerClass(chunker.Database(poly)),
+	})
 }
 
 func chunkerClass(p chunker.Params) keyring.Chunker {

@@ -80,6 +80,7 @@ var variables = []struct{ name, meaning string }{
 	{"SNAP_PASSWORD_FILE", "file with the passphrase"},
 	{"SNAP_IDENTITY_FILE", "file of age identities, or an SSH private key"},
 	{"SNAP_PASSWORD", "the passphrase; other processes may see it"},
+	{"SNAP_FROM_REPOSITORY", "place of the repository to copy from, as --from-repo; SNAP_FROM_PASSWORD_FILE and the like give its key"},
 	{"SNAP_CACHE_DIR", "folder for copies of the index"},
 	{"SNAP_COMPRESSION", "as --compression"},
 	{"SNAP_PACK_SIZE", "as --pack-size"},
@@ -103,7 +104,7 @@ func (a *app) environmentCommand() *cobra.Command {
 	var b strings.Builder
 	b.WriteString("Flags win over variables. Of several that give a key the first one here is taken.\n\n")
 	for _, v := range variables {
-		fmt.Fprintf(&b, "  %-22s %s\n", v.name, v.meaning)
+		fmt.Fprintf(&b, "  %-24s %s\n", v.name, v.meaning)
 	}
 	return &cobra.Command{Use: "environment", Short: "What the environment variables mean", Long: strings.TrimRight(b.String(), "\n")}
 }

@@ -18,6 +18,7 @@ type initialized struct {
 
 func (a *app) initCommand() *cobra.Command {
 	var recipient string
+	var like fromFlags
 	c := &cobra.Command{
 		Use:     "init",
 		GroupID: "make",
@@ -37,13 +38,14 @@ repository; see snap settings.`,
   snap init --repo /mnt/disk/backup --recipient age1mrd...`,
 		Args:        noArgs,
 		Annotations: safe("no repository was made, and nothing that was there was changed"),
-		RunE:        func(c *cobra.Command, _ []string) error { return a.init(c.Context(), recipient) },
+		RunE:        func(c *cobra.Command, _ []string) error { return a.init(c.Context(), recipient, &like) },
 	}
+	like.register(c.Flags(), "cut files in the same places as this repository, so that copies keep their cuts: `place`")
 	c.Flags().StringVar(&recipient, "recipient", "", "public `key` (age1... or ssh-...) or a file that holds it")
 	return c
 }
 
-func (a *app) init(ctx context.Context, recipient string) error {
+func (a *app) init(ctx context.Context, recipient string, like *fromFlags) error {
 	at, err := a.place()
 	if err != nil {
 		return err
@@ -52,7 +54,16 @@ func (a *app) init(ctx context.Context, recipient string) error {
 	if err != nil {
 		return err
 	}
-	r, closeStore, err := a.create(ctx, at, to, repo.CreateOptions{})
+	o := repo.CreateOptions{}
+	if like.given(a) {
+		from, closeFrom, err := a.openFrom(ctx, like)
+		if err != nil {
+			return err
+		}
+		defer closeFrom()
+		o.CutLike = from
+	}
+	r, closeStore, err := a.create(ctx, at, to, o)
 	if err != nil {
 		return err
 	}

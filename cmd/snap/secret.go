@@ -17,29 +17,34 @@ import (
 	xterm "golang.org/x/term"
 )
 
+// fromPrefix is that of the flags for a repository that is read beside the one that is written.
+const fromPrefix = "from-"
+
 // maxSecretBytes bounds what is read as a passphrase or key file.
 const maxSecretBytes = 1 << 20
 
 // secretFlags say where a passphrase or key comes from.
 type secretFlags struct {
-	prefix                                  string // of the flags, new- for a second secret
+	prefix                                  string // of the flags, new- or from- for a second secret
+	variable                                string // beginning of the variables of the environment, empty for none
 	passwordFile, passwordCommand, identity string
 	passwordFD                              int
 }
 
 func (s *secretFlags) register(f *pflag.FlagSet, prefix, short string) {
 	s.prefix = prefix
+	s.variable = map[string]string{"": "SNAP_", fromPrefix: "SNAP_FROM_"}[prefix]
 	env := func(suffix string) string {
-		if prefix != "" {
+		if s.variable == "" {
 			return ""
 		}
-		return " (SNAP_" + suffix + ")"
+		return " (" + s.variable + suffix + ")"
 	}
 	f.StringVarP(&s.passwordFile, prefix+"password-file", short, "", "`file` with the passphrase"+env("PASSWORD_FILE"))
 	f.StringVar(&s.passwordCommand, prefix+"password-command", "", "shell `command` that prints the passphrase"+env("PASSWORD_COMMAND"))
 	f.IntVar(&s.passwordFD, prefix+"password-fd", -1, "file descriptor `number` to read the passphrase from"+env("PASSWORD_FD"))
-	if prefix == "" {
-		f.StringVar(&s.identity, "identity-file", "", "`file` of age identities, or an SSH private key"+env("IDENTITY_FILE"))
+	if s.variable != "" {
+		f.StringVar(&s.identity, prefix+"identity-file", "", "`file` of age identities, or an SSH private key"+env("IDENTITY_FILE"))
 	}
 }
 
@@ -59,7 +64,7 @@ func (a *app) fromFlags(ctx context.Context, s *secretFlags) (*secret, error) {
 		}
 	}
 	if given > 1 {
-		return nil, usageError("give one of --%spassword-file, --%spassword-command, --%spassword-fd and --identity-file", s.prefix, s.prefix, s.prefix)
+		return nil, usageError("give one of --%spassword-file, --%spassword-command, --%spassword-fd and --%sidentity-file", s.prefix, s.prefix, s.prefix, s.prefix)
 	}
 	switch {
 	case s.passwordFD >= 0:
@@ -77,23 +82,28 @@ func (a *app) fromFlags(ctx context.Context, s *secretFlags) (*secret, error) {
 // fromEnvironment does the same for the environment. What other processes cannot
 // see comes first.
 func (a *app) fromEnvironment(ctx context.Context) (*secret, error) {
-	if v := a.getenv("SNAP_PASSWORD_FD"); v != "" {
+	return a.fromVariables(ctx, a.global.secret.variable)
+}
+
+// fromVariables does so for variables that begin with prefix.
+func (a *app) fromVariables(ctx context.Context, prefix string) (*secret, error) {
+	if v := a.getenv(prefix + "PASSWORD_FD"); v != "" {
 		fd, err := strconv.Atoi(v)
 		if err != nil || fd < 0 {
-			return nil, usageError("SNAP_PASSWORD_FD: %q is no file descriptor", v)
+			return nil, usageError("%sPASSWORD_FD: %q is no file descriptor", prefix, v)
 		}
 		return readPassphraseFD(fd)
 	}
-	if v := a.getenv("SNAP_PASSWORD_COMMAND"); v != "" {
+	if v := a.getenv(prefix + "PASSWORD_COMMAND"); v != "" {
 		return a.commandPassphrase(ctx, v)
 	}
-	if v := a.getenv("SNAP_PASSWORD_FILE"); v != "" {
+	if v := a.getenv(prefix + "PASSWORD_FILE"); v != "" {
 		return readPassphraseFile(v)
 	}
-	if v := a.getenv("SNAP_IDENTITY_FILE"); v != "" {
+	if v := a.getenv(prefix + "IDENTITY_FILE"); v != "" {
 		return readIdentity(v)
 	}
-	if v := a.getenv("SNAP_PASSWORD"); v != "" {
+	if v := a.getenv(prefix + "PASSWORD"); v != "" {
 		return &secret{passphrase: v}, nil
 	}
 	return nil, nil

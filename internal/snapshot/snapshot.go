@@ -150,6 +150,7 @@ type Snapshot struct {
 	Index      []string  `json:"index,omitempty"`
 	Prune      []string  `json:"prune,omitempty"` // prune records that the writer had regard to
 	Program    string    `json:"program,omitempty"`
+	Original   string    `json:"original,omitempty"` // the snapshot of another repository that this one is a copy of
 	// Salt makes records of equal content different files.
 	Salt string `json:"salt,omitempty"`
 
