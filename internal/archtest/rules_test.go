@@ -43,6 +43,9 @@ internal/protocol: chunker internal/compress internal/source internal/tree inter
 
 internal/chunks: index internal/compress internal/seal internal/sealed pack
 internal/content:
+internal/source/dump: internal/source
+internal/source/agent: chunker internal/protocol internal/source internal/source/stream internal/tree pack
+internal/agent: chunker internal/content internal/filter internal/protocol internal/source internal/source/dump internal/source/local internal/source/stream internal/tree
 internal/backup: chunker internal/chunks internal/content internal/source internal/tree pack
 internal/restore: index internal/chunks internal/filter internal/target internal/tree pack
 internal/check: index internal/compress internal/seal internal/tree pack
@@ -76,10 +79,10 @@ internal/goldentest/generate: internal/goldentest internal/keyring internal/veri
 const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
 os/user: internal/source/local internal/sshconn repo cmd/snap
-os: index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
-syscall: internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
-unsafe: internal/inode internal/target
-golang.org/x/sys: index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/goldentest/generate cmd/snap
+os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
+syscall: internal/agent internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
+unsafe: internal/agent internal/inode internal/target
+golang.org/x/sys: internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/goldentest/generate cmd/snap
 golang.org/x/term: internal/term cmd/snap
 github.com/hanwen/go-fuse/v2: cmd/snap
 
@@ -88,7 +91,7 @@ crypto: internal/durable internal/keyring internal/seal internal/snapshot intern
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
 golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
 golang.org/x/crypto/ssh: internal/keyring internal/sshconn internal/sshdtest cmd/snap
-github.com/zeebo/blake3: index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
+github.com/zeebo/blake3: internal/agent internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
 
 # Compression, and what mends.
 compress:
@@ -103,8 +106,9 @@ github.com/pkg/sftp: internal/store/sftp
 github.com/minio/minio-go/v7: internal/s3test internal/store/s3
 
 # Goroutines, and the command line.
-golang.org/x/sync: internal/backup internal/check internal/chunks internal/prune internal/restore internal/store/s3 repo
+golang.org/x/sync: internal/agent internal/pull internal/backup internal/check internal/chunks internal/prune internal/restore internal/store/s3 repo
 github.com/spf13: cmd/snap
+go.yaml.in/yaml/v3: internal/agent internal/config
 
 # Tests.
 testing:

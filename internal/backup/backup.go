@@ -275,7 +275,7 @@ func sourceError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if errors.Is(err, source.ErrStream) {
+	if errors.Is(err, source.ErrStream) || errors.Is(err, source.ErrBroken) {
 		return err
 	}
 	return nil

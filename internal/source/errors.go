@@ -15,4 +15,8 @@ var (
 	// ErrStream says that a stream ended badly: its command failed, or it gave
 	// nothing. What was read from it must not be kept.
 	ErrStream = errors.New("stream failed")
+
+	// ErrBroken says that the source cannot be read any further: the connection to it is gone for good, or it does
+	// what it must not. It ends the backup; no snapshot is made.
+	ErrBroken = errors.New("the source broke off")
 )

@@ -42,3 +42,11 @@ type Prefetcher interface {
 	// What is fetched and never opened is given up when the source ends.
 	Prefetch(st *tree.Stat)
 }
+
+// Looker is a Dir that can look at one entry without listing all.
+type Looker interface {
+	Dir
+	// Look returns what List would for the entry. The error satisfies errors.Is(err, fs.ErrNotExist) if List would not
+	// have it.
+	Look(name string) (tree.Stat, error)
+}

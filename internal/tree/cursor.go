@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 
 	"github.com/snapkeep/snap/pack"
 )
@@ -19,6 +20,9 @@ type OldPage struct {
 	leaf    *Leaf
 	load    func(kind pack.Kind, id pack.ChunkID) ([]byte, error)
 	entries [][]Entry
+
+	mu   sync.Mutex // guards bare
+	bare [][]Entry  // without the parts of files
 }
 
 // Runs returns the page's runs.
@@ -58,6 +62,21 @@ func (p *OldPage) Entries() ([][]Entry, error) {
 	return entries, nil
 }
 
+// withoutParts returns the entries of all runs without the parts of their files, for which it need not load the
+// reference page. It is safe for concurrent use.
+func (p *OldPage) withoutParts() ([][]Entry, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bare == nil {
+		bare, err := p.leaf.Entries()
+		if err != nil {
+			return nil, err
+		}
+		p.bare = bare
+	}
+	return p.bare, nil
+}
+
 // OldRun is a run of a stored tree.
 type OldRun struct {
 	page   *OldPage
@@ -80,16 +99,34 @@ func (r OldRun) Entries() ([]Entry, error) {
 	return all[r.number], nil
 }
 
+// Bare returns the run's entries without the parts of their files. They must not be changed.
+func (r OldRun) Bare() ([]Entry, error) {
+	all, err := r.page.withoutParts()
+	if err != nil {
+		return nil, err
+	}
+	return all[r.number], nil
+}
+
 // FirstName returns the name of the run's first entry, "" if it has none.
 func (r OldRun) FirstName() (string, error) {
 	if r.number == 0 && r.page.Child.Name != "" {
 		return r.page.Child.Name, nil
 	}
-	entries, err := r.Entries()
+	entries, err := r.Bare()
 	if err != nil || len(entries) == 0 {
 		return "", err
 	}
 	return entries[0].Name, nil
+}
+
+// RunsOf returns the runs of the page.
+func (p *OldPage) RunsOf() []OldRun {
+	runs := make([]OldRun, len(p.leaf.Runs))
+	for i := range runs {
+		runs[i] = OldRun{p, i}
+	}
+	return runs
 }
 
 // Cursor reads a stored tree in path order, page by page, and loads only pages that it

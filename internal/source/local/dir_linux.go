@@ -96,6 +96,24 @@ func (d *dir) lookAll(ctx context.Context, l *listing) ([]tree.Stat, []source.Pr
 	return stats[:n], problems, nil
 }
 
+// Look looks at one entry as List does. The error satisfies errors.Is(err, fs.ErrNotExist) if there is none that belongs to
+// the backup.
+func (d *dir) Look(name string) (st tree.Stat, err error) {
+	var at inode.Look
+	if !tree.ValidName(name) || d.excludes(name) {
+		return st, d.openError(&tree.Stat{Name: name}, unix.ENOENT)
+	}
+	if err := at.At(d.fd, &append([]byte(name), 0)[0], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return st, d.openError(&tree.Stat{Name: name}, err)
+	}
+	at.Stat(&st)
+	st.Name = name
+	if !d.wants(&st, &at) {
+		return st, d.openError(&st, unix.ENOENT)
+	}
+	return st, nil
+}
+
 // wants reports whether an entry belongs to the backup by what it is.
 func (d *dir) wants(st *tree.Stat, at *inode.Look) bool {
 	o := &d.w.o

@@ -85,6 +85,22 @@ func (j *joint) lookAt(name string, st *tree.Stat, at *inode.Look) error {
 	return nil
 }
 
+// Look looks at one child as List does.
+func (j *joint) Look(name string) (tree.Stat, error) {
+	st, at := tree.Stat{Name: name}, inode.Look{}
+	n := j.node.children[name]
+	if n == nil {
+		return st, j.openError(&st, unix.ENOENT)
+	}
+	if err := j.lookAt(name, &st, &at); err != nil {
+		return st, &RootError{Path: joinPath(j.path, name), Err: err}
+	}
+	if n.root && !j.wants(&st, &at) {
+		return st, j.openError(&st, unix.ENOENT)
+	}
+	return st, nil
+}
+
 // OpenDir opens a root, or the next folder on the way to one.
 func (j *joint) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
 	n := j.node.children[st.Name]

@@ -1,0 +1,569 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/snapkeep/snap/internal/protocol"
+	"github.com/snapkeep/snap/internal/source"
+)
+
+// call is a question that is under way.
+type call interface {
+	// question returns the question for what is not answered so far. It is called again after each redial; an error
+	// ends the call.
+	question() (protocol.Type, []byte, error)
+	// answer takes a frame of the answer. It must not block, nor keep the payload. An error that is no
+	// source.ErrBroken becomes one that the protocol was broken.
+	answer(f *protocol.Frame) error
+	// end is told that the answer is complete, or why none will come: a *protocol.Error that the agent sent, or why the
+	// source broke off.
+	end(err error)
+}
+
+// thinker is a call whose answer may take any time.
+type thinker interface{ thinks() }
+
+// pending is a call with its place on the wire.
+type pending struct {
+	call
+	progress time.Time
+}
+
+// link is the connection to the agent, made again when it is cut.
+type link struct {
+	s       *Source
+	in, out atomic.Int64
+	redials int // since an answer came; of the goroutine that runs the link
+
+	openOnce sync.Mutex // held while the connection is made
+	writes   sync.Mutex // held while a question is made and written; mu is never held when it is taken
+
+	mu     sync.Mutex // guards what follows
+	conn   io.ReadWriteCloser
+	w      *protocol.Writer
+	number uint32
+	calls  map[uint32]*pending
+	begun  bool      // begin was sent on some connection
+	slow   bool      // the round trip takes more than a millisecond
+	seen   time.Time // the last frame
+	pinged time.Time
+	closed bool
+}
+
+func newLink(s *Source) *link {
+	return &link{s: s, calls: map[uint32]*pending{}}
+}
+
+// open connects if that was not done.
+func (l *link) open(ctx context.Context) error {
+	l.openOnce.Lock()
+	defer l.openOnce.Unlock()
+	if err := l.s.err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	there := l.conn != nil
+	l.mu.Unlock()
+	if there {
+		return nil
+	}
+	conn, frames, w, err := l.greet(ctx, nil)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		conn.Close()
+		return errClosed
+	}
+	l.conn, l.w, l.seen = conn, w, time.Now()
+	l.s.group.Go(func() { l.run(frames) })
+	l.s.group.Go(l.watch)
+	return nil
+}
+
+// greet dials and says hello. before is what the agent said the first time, nil if this is it.
+func (l *link) greet(ctx context.Context, before *protocol.HelloAnswer) (io.ReadWriteCloser, *protocol.Reader, *protocol.Writer, error) {
+	conn, err := l.s.dial(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	timer := time.AfterFunc(l.s.limits.Idle, func() { conn.Close() })
+	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10))
+	w := protocol.NewWriter(countedWriter{conn, &l.out})
+	h, err := l.hello(frames, w)
+	timer.Stop()
+	if stop(); err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil && before != nil && h.Machine != before.Machine {
+		err = fmt.Errorf("%w: another machine answers than before the cut", ErrProtocol)
+	}
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, closeQuietly(conn))
+	}
+	return conn, frames, w, nil
+}
+
+// closeQuietly closes a connection whose error is known already: what the remote command said is in the error of close.
+func closeQuietly(c io.Closer) error {
+	return c.Close()
+}
+
+func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.HelloAnswer, error) {
+	sent := time.Now()
+	q := protocol.HelloRequest{Version: protocol.Version}
+	if err := w.Write(protocol.Frame{Type: protocol.Hello, Payload: q.Append(nil)}); err != nil {
+		return nil, fmt.Errorf("no agent answers: %w", err)
+	}
+	f, err := frames.Read()
+	if err != nil {
+		return nil, fmt.Errorf("no agent answers: %w", err)
+	}
+	if f.Type == protocol.Failed {
+		return nil, refusal(f.Payload)
+	}
+	if f.Type != protocol.Hello|protocol.Answer || f.ID != 0 || f.More {
+		return nil, fmt.Errorf("%w: no answer to hello", ErrProtocol)
+	}
+	h, err := protocol.ParseHelloAnswer(f.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if h.Version > protocol.Version {
+		return nil, fmt.Errorf("%w: it wants to speak version %d", ErrProtocol, h.Version)
+	}
+	l.mu.Lock()
+	l.slow = time.Since(sent) > 3*time.Millisecond // the agent's first answer waits for its program to start
+	l.mu.Unlock()
+	l.s.mu.Lock()
+	l.s.greeted, l.s.skew = h, skewOf(h.Clock)
+	l.s.mu.Unlock()
+	return h, nil
+}
+
+func refusal(payload []byte) error {
+	e, err := protocol.ParseError(payload)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return e
+}
+
+// begin tells the agent what will be asked about.
+func (l *link) begin(ctx context.Context) error {
+	l.mu.Lock()
+	done := l.begun
+	l.mu.Unlock()
+	if done {
+		return nil
+	}
+	if err := l.measure(ctx); err != nil {
+		return err
+	}
+	c := &beginCall{l: l, done: make(chan struct{})}
+	l.send(c)
+	if err := l.s.wait(ctx, c.done); err != nil {
+		return err
+	}
+	if c.err != nil {
+		return c.err
+	}
+	l.mu.Lock()
+	l.begun = true
+	l.mu.Unlock()
+	return nil
+}
+
+// measure takes the time of a round trip.
+func (l *link) measure(ctx context.Context) error {
+	c := &ping{done: make(chan struct{})}
+	sent := time.Now()
+	l.send(c)
+	if err := l.s.wait(ctx, c.done); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.slow = time.Since(sent) > time.Millisecond
+	l.mu.Unlock()
+	return nil
+}
+
+// beginning returns the begin message.
+func (l *link) beginning() *protocol.BeginRequest {
+	o := &l.s.o
+	m := &protocol.BeginRequest{Roots: o.Roots, Devices: o.Devices, Excludes: o.Excludes, ExcludesFold: o.ExcludesFold,
+		ExcludeIfPresent: o.ExcludeIfPresent, LargerThan: o.LargerThan, Files: o.Files, Database: o.Database}
+	for _, opt := range []struct {
+		set bool
+		bit uint64
+	}{{o.OneFileSystem, protocol.OneFileSystem}, {o.ExcludeCaches, protocol.ExcludeCaches}, {o.NoXattrs, protocol.NoXattrs}, {o.WithAtime, protocol.WithAtime},
+		{o.Compress == CompressOn || (o.Compress == CompressAuto && l.slow), protocol.CompressAnswers}} {
+		if opt.set {
+			m.Options |= opt.bit
+		}
+	}
+	return m
+}
+
+// beginCall is the begin of a first connection.
+type beginCall struct {
+	l    *link
+	done chan struct{}
+	err  error
+}
+
+func (c *beginCall) question() (protocol.Type, []byte, error) {
+	return protocol.Begin, c.l.beginning().Append(nil), nil
+}
+
+func (c *beginCall) answer(f *protocol.Frame) error {
+	m, err := protocol.ParseBeginAnswer(f.Payload)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range m.Problems {
+		errs = append(errs, fmt.Errorf("root %q: %w", p.Root, p.Err))
+	}
+	c.err = errors.Join(errs...)
+	return nil
+}
+
+func (c *beginCall) end(err error) {
+	if err != nil {
+		c.err = err
+	}
+	close(c.done)
+}
+
+// ping is a question that has an empty answer.
+type ping struct{ done chan struct{} }
+
+func (p *ping) question() (protocol.Type, []byte, error) { return protocol.Ping, nil, nil }
+func (p *ping) answer(*protocol.Frame) error             { return nil }
+func (p *ping) end(error)                                { close(p.done) }
+
+// send asks a question. The call is told of everything that becomes of it. It must not be called from a call's
+// methods with locks held that these take.
+func (l *link) send(c call) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		c.end(l.s.err())
+		return
+	}
+	l.number++
+	id := l.number
+	l.calls[id] = &pending{c, time.Now()}
+	if len(l.calls) == 1 {
+		l.seen = time.Now()
+	}
+	w := l.w
+	l.mu.Unlock()
+	if w != nil { // else the redial asks
+		l.ask(w, id, c)
+	}
+}
+
+// ask writes a question on the connection of w. If that fails, the reader notices and dials again.
+func (l *link) ask(w *protocol.Writer, id uint32, c call) {
+	err := l.write(w, id, c)
+	if err == nil {
+		return
+	}
+	l.mu.Lock()
+	p := l.calls[id]
+	delete(l.calls, id)
+	l.mu.Unlock()
+	if p != nil {
+		c.end(err)
+	}
+}
+
+// write writes a question and returns the error of making it.
+func (l *link) write(w *protocol.Writer, id uint32, c call) error {
+	l.writes.Lock()
+	defer l.writes.Unlock()
+	l.mu.Lock()
+	stale, conn := l.w != w, l.conn
+	l.mu.Unlock()
+	if stale {
+		return nil // it was dialled again meanwhile, and the question is asked there
+	}
+	t, payload, err := c.question()
+	if err != nil {
+		return err
+	}
+	if err := w.Write(protocol.Frame{ID: id, Type: t, Payload: payload}); err != nil {
+		conn.Close()
+	}
+	return nil
+}
+
+// run reads answers, and dials again after a cut, until the source ends.
+func (l *link) run(frames *protocol.Reader) {
+	for {
+		err := l.receive(frames)
+		if l.s.err() != nil {
+			l.endAll()
+			return
+		}
+		if errors.Is(err, source.ErrBroken) {
+			l.s.broken(err)
+			l.endAll()
+			return
+		}
+		if frames, err = l.redial(err); err != nil {
+			l.s.broken(err)
+			l.endAll()
+			return
+		}
+	}
+}
+
+// receive hands answers to their calls until the connection fails.
+func (l *link) receive(frames *protocol.Reader) error {
+	for {
+		f, err := frames.Read()
+		if errors.Is(err, protocol.ErrMalformed) {
+			return fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.deliver(&f); err != nil {
+			if !errors.Is(err, source.ErrBroken) {
+				err = fmt.Errorf("%w: %w", ErrProtocol, err)
+			}
+			return err
+		}
+	}
+}
+
+func (l *link) deliver(f *protocol.Frame) error {
+	l.mu.Lock()
+	p := l.calls[f.ID]
+	l.seen = time.Now()
+	if p != nil {
+		p.progress = l.seen
+		if !f.More {
+			delete(l.calls, f.ID)
+		}
+	}
+	l.mu.Unlock()
+	if p == nil {
+		return fmt.Errorf("%w: an answer to a question that was not asked", ErrProtocol)
+	}
+	if f.Type == protocol.Failed {
+		err := refusal(f.Payload)
+		if errors.Is(err, source.ErrBroken) || f.More {
+			return fmt.Errorf("%w: malformed error", ErrProtocol)
+		}
+		p.end(err)
+		return nil
+	}
+	if err := p.answer(f); err != nil {
+		p.end(err)
+		return err
+	}
+	if !f.More {
+		l.redials = 0 // it gets on
+		p.end(nil)
+	}
+	return nil
+}
+
+// redial makes the connection again and asks anew for what was not answered.
+func (l *link) redial(cause error) (*protocol.Reader, error) {
+	l.mu.Lock()
+	l.w = nil
+	l.conn.Close()
+	begun := l.begun
+	l.mu.Unlock()
+	l.s.mu.Lock()
+	before := l.s.greeted
+	l.s.mu.Unlock()
+	limit, wait := l.s.o.Redials, l.s.o.Backoff
+	if limit == 0 {
+		limit = 8
+	}
+	set(&wait, time.Second)
+	for l.redials < limit {
+		l.redials++
+		l.s.log.Warn("the connection to the agent was lost: dialling again", "error", cause, "try", l.redials)
+		select {
+		case <-time.After(wait):
+		case <-l.s.ctx.Done():
+			return nil, l.s.err()
+		}
+		wait = min(2*wait, time.Minute)
+		conn, frames, w, err := l.greet(l.s.ctx, before)
+		if err == nil && begun {
+			err = l.beginAgain(conn, frames, w)
+		}
+		if err == nil {
+			return frames, l.resume(conn, w)
+		}
+		if conn != nil {
+			conn.Close()
+		}
+		if errors.Is(err, source.ErrBroken) {
+			return nil, err
+		}
+		cause = err
+	}
+	return nil, fmt.Errorf("%w, after %d tries to make it again: %w", ErrConnection, l.redials, cause)
+}
+
+// beginAgain begins on a new connection as on the first one.
+func (l *link) beginAgain(conn io.ReadWriteCloser, frames *protocol.Reader, w *protocol.Writer) error {
+	timer := time.AfterFunc(l.s.limits.Idle, func() { conn.Close() })
+	defer timer.Stop()
+	if err := w.Write(protocol.Frame{Type: protocol.Begin, Payload: l.beginning().Append(nil)}); err != nil {
+		return err
+	}
+	f, err := frames.Read()
+	if err != nil {
+		return err
+	}
+	if f.Type == protocol.Failed {
+		return refusal(f.Payload)
+	}
+	m, err := protocol.ParseBeginAnswer(f.Payload)
+	if err != nil || f.Type != protocol.Begin|protocol.Answer || f.More {
+		return fmt.Errorf("%w: begin: %w", ErrProtocol, err)
+	}
+	if len(m.Problems) > 0 {
+		return fmt.Errorf("%w: root %q: %w", source.ErrBroken, m.Problems[0].Root, m.Problems[0].Err)
+	}
+	return nil
+}
+
+// resume makes a connection the one in use.
+func (l *link) resume(conn io.ReadWriteCloser, w *protocol.Writer) error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		conn.Close()
+		return l.s.err()
+	}
+	l.conn, l.w, l.seen = conn, w, time.Now()
+	ids := make([]uint32, 0, len(l.calls))
+	for id, p := range l.calls {
+		p.progress = l.seen
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	calls := make([]call, len(ids))
+	for i, id := range ids {
+		calls[i] = l.calls[id].call
+	}
+	l.mu.Unlock()
+	// Somebody has to read while many questions are written.
+	l.s.group.Go(func() {
+		for i, id := range ids {
+			l.ask(w, id, calls[i])
+		}
+	})
+	return nil
+}
+
+// watch sees to it that an agent that is silent, or does not get on, is noticed.
+func (l *link) watch() {
+	idle, stall := l.s.limits.Idle, l.s.limits.Stall
+	tick := time.NewTicker(max(idle/6, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.s.ctx.Done():
+			return
+		case now := <-tick.C:
+			if what := l.check(now, idle, stall); what != nil {
+				l.s.broken(what)
+				return
+			}
+		}
+	}
+}
+
+// check pings a silent agent, cuts the connection of a dead one, and returns an error for one that stalls.
+func (l *link) check(now time.Time, idle, stall time.Duration) error {
+	l.mu.Lock()
+	silent := len(l.calls) > 0 && l.w != nil && now.Sub(l.seen) > idle
+	quiet := len(l.calls) > 0 && l.w != nil && now.Sub(l.seen) > idle/3 && now.Sub(l.pinged) > idle/3
+	for _, p := range l.calls {
+		if _, thinks := p.call.(thinker); !thinks && l.w != nil && now.Sub(p.progress) > stall {
+			l.mu.Unlock()
+			return fmt.Errorf("%w: a question was not answered for %v", ErrLimit, stall)
+		}
+	}
+	if silent {
+		l.conn.Close()
+	}
+	if quiet {
+		l.pinged = now
+	}
+	l.mu.Unlock()
+	if quiet && !silent {
+		l.send(&ping{make(chan struct{})})
+	}
+	return nil
+}
+
+// close ends the connection for good.
+func (l *link) close() {
+	l.mu.Lock()
+	conn, there := l.conn, l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if conn != nil && !there {
+		conn.Close()
+	}
+}
+
+// endAll tells all calls that no answer will come.
+func (l *link) endAll() {
+	l.mu.Lock()
+	left := l.calls
+	l.calls = map[uint32]*pending{}
+	l.closed = true
+	l.mu.Unlock()
+	for _, p := range left {
+		p.end(l.s.err())
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// countedWriter counts what is written.
+type countedWriter struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c countedWriter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n.Add(int64(n))
+	return n, err
+}
