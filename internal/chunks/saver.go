@@ -11,7 +11,8 @@ import (
 // Sizes of segments. SegmentSize was chosen by stored size against the time to read
 // one file and the waste of a half dead segment: docs/decisions.
 const (
-	SegmentSize     = 2 << 20   // raw bytes at which a segment of small chunks of data is ended
+	SegmentSize     = 2 << 20   // raw bytes at which a segment of small files is ended
+	pieceSegment    = 32 << 10  // the same for chunks of large files, which die one by one: docs/decisions/0008-segments-of-pieces.md
 	metaSegmentSize = 512 << 10 // the same for pages
 	ownSegment      = 512 << 10 // a chunk of at least so many bytes is a segment of its own
 )
@@ -24,9 +25,12 @@ type Saver struct {
 	verifier *pack.Decoder
 	data     *pack.Encoder // nil until file data is sealed
 	meta     *pack.Encoder
-	open     [pack.KindRefs + 1]segment // by kind
+	open     [pieces + 1]segment // by kind; those of large files apart
 	lengths  []uint32
 }
+
+// pieces is where chunks of large files are collected.
+const pieces = pack.KindRefs + 1
 
 // segment collects small chunks of a kind.
 type segment struct {
@@ -45,14 +49,18 @@ func (w *Writer) NewSaver() *Saver {
 // filled from its start and handed to SaveTail, without a copy in between. It is void
 // after any other call with that kind.
 func (s *Saver) Tail(ctx context.Context, kind pack.Kind, n int) ([]byte, error) {
-	seg := &s.open[kind]
-	if len(seg.body)+n > pack.MaxChunkSize || (len(seg.body) > 0 && len(seg.body)+n > s.target(kind)*2) {
-		if err := s.flush(ctx, kind); err != nil {
+	return s.tail(ctx, kind, n)
+}
+
+func (s *Saver) tail(ctx context.Context, slot pack.Kind, n int) ([]byte, error) {
+	seg := &s.open[slot]
+	if len(seg.body)+n > pack.MaxChunkSize || (len(seg.body) > 0 && len(seg.body)+n > s.target(slot)*2) {
+		if err := s.flush(ctx, slot); err != nil {
 			return nil, err
 		}
 	}
 	if need := len(seg.body) + n; cap(seg.body) < need {
-		body := make([]byte, len(seg.body), max(need, s.target(kind)+s.target(kind)/4))
+		body := make([]byte, len(seg.body), max(need, s.target(slot)+s.target(slot)/4))
 		copy(body, seg.body)
 		seg.body = body
 	}
@@ -72,7 +80,7 @@ func (s *Saver) SaveTail(ctx context.Context, kind pack.Kind, n int) (pack.Chunk
 }
 
 // Save saves a chunk of the kind, 1 byte to 16 MiB long, and returns its id. It does
-// not keep chunk.
+// not keep chunk. One of data is a piece of a large file.
 func (s *Saver) Save(ctx context.Context, kind pack.Kind, chunk []byte) (pack.ChunkID, error) {
 	id, plain := s.hasher.Sum(kind, chunk)
 	if !s.w.claim(id) {
@@ -81,45 +89,56 @@ func (s *Saver) Save(ctx context.Context, kind pack.Kind, chunk []byte) (pack.Ch
 	if len(chunk) >= ownSegment {
 		return id, s.seal(ctx, kind, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
 	}
-	if _, err := s.Tail(ctx, kind, len(chunk)); err != nil {
+	slot := kind
+	if kind == pack.KindData {
+		slot = pieces
+	}
+	if _, err := s.tail(ctx, slot, len(chunk)); err != nil {
 		return id, err
 	}
-	seg := &s.open[kind]
+	seg := &s.open[slot]
 	seg.body = append(seg.body, chunk...)
-	return id, s.added(ctx, kind, id, plain, len(chunk))
+	return id, s.added(ctx, slot, id, plain, len(chunk))
 }
 
-func (s *Saver) added(ctx context.Context, kind pack.Kind, id pack.ChunkID, plain [32]byte, n int) error {
-	seg := &s.open[kind]
+func (s *Saver) added(ctx context.Context, slot pack.Kind, id pack.ChunkID, plain [32]byte, n int) error {
+	seg := &s.open[slot]
 	seg.chunks = append(seg.chunks, pack.Chunk{ID: id, Length: uint32(n)})
 	seg.plain = append(seg.plain, plain[:]...)
-	if len(seg.body) >= s.target(kind) || len(seg.chunks) == pack.MaxSegmentChunks {
-		return s.flush(ctx, kind)
+	if len(seg.body) >= s.target(slot) || len(seg.chunks) == pack.MaxSegmentChunks {
+		return s.flush(ctx, slot)
 	}
 	return nil
 }
 
-func (s *Saver) target(kind pack.Kind) int {
-	if kind == pack.KindData {
+func (s *Saver) target(slot pack.Kind) int {
+	switch slot {
+	case pack.KindData:
 		return SegmentSize
+	case pieces:
+		return pieceSegment
 	}
 	return metaSegmentSize
 }
 
 // Flush saves what has been collected. A Saver can be used on after it.
 func (s *Saver) Flush(ctx context.Context) error {
-	for kind := pack.KindData; kind <= pack.KindRefs; kind++ {
-		if err := s.flush(ctx, kind); err != nil {
+	for slot := pack.KindData; slot <= pieces; slot++ {
+		if err := s.flush(ctx, slot); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Saver) flush(ctx context.Context, kind pack.Kind) error {
-	seg := &s.open[kind]
+func (s *Saver) flush(ctx context.Context, slot pack.Kind) error {
+	seg := &s.open[slot]
 	if len(seg.chunks) == 0 {
 		return nil
+	}
+	kind := slot
+	if slot == pieces {
+		kind = pack.KindData
 	}
 	err := s.seal(ctx, kind, seg.body, seg.chunks, blake3.Sum256(seg.plain))
 	seg.body, seg.chunks, seg.plain = seg.body[:0], nil, seg.plain[:0]

@@ -4,5 +4,6 @@
 // restored at any moment, and none that was not forgotten is missing.
 //
 //	SNAP_INTERLEAVINGS=10000 go test -timeout 6h -v ./internal/simulation
+//	SNAP_FIRST_SEED=10000 SNAP_INTERLEAVINGS=20000 go test -timeout 6h -v ./internal/simulation
 //	SNAP_SEED=80 SNAP_TRACE=1 go test -v ./internal/simulation
 package simulation

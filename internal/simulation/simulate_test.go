@@ -52,8 +52,9 @@ func TestInterleavings(t *testing.T) {
 		return
 	}
 	seeds := slices.Clone(simSeeds)
+	first, _ := strconv.ParseUint(os.Getenv("SNAP_FIRST_SEED"), 10, 64)
 	for seed := range rounds {
-		seeds = append(seeds, seed)
+		seeds = append(seeds, first+seed)
 	}
 	var total simCounts
 	t.Run("all", func(t *testing.T) {
