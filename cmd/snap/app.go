@@ -107,7 +107,7 @@ var groups = []*cobra.Group{
 
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.copyCommand(),
+		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.copyCommand(), a.replicateCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
 		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),

@@ -133,6 +133,7 @@ var rules = []rule{
 	{target(repo.ErrNoSlot), exitWrongKey, "open the repository with another kind of key; see: snap help key"},
 	{target(keyring.ErrKeyFile), exitWrongKey, "give an age identity file or an SSH private key with --identity-file"},
 	{target(repo.ErrCannotReadData), exitWriterKey, "use a key with the role full"},
+	{target(repo.ErrOtherRepository), exitFatal, "a replica holds one repository: choose an empty place for another one"},
 	{target(repo.ErrSameRepository), exitUsage, "give the place of another repository; for another copy of the same one see snap replicate"},
 	{target(repo.ErrLastFullSlot), exitFatal, "add another key with the role full first: snap key add"},
 	{target(repo.ErrNoSnapshot), exitNoSnapshot, "list them with: snap snapshots"},

@@ -15,9 +15,14 @@ type fromFlags struct {
 }
 
 func (f *fromFlags) register(flags *pflag.FlagSet, what string) {
+	f.registerPlace(flags, what)
+	f.secret.register(flags, fromPrefix, "")
+}
+
+// registerPlace leaves out the flags that give a key.
+func (f *fromFlags) registerPlace(flags *pflag.FlagSet, what string) {
 	flags.StringVar(&f.repository, "from-repo", "", what+" (SNAP_FROM_REPOSITORY)")
 	flags.StringVar(&f.repositoryFile, "from-repository-file", "", "`file` with its place (SNAP_FROM_REPOSITORY_FILE)")
-	f.secret.register(flags, fromPrefix, "")
 }
 
 // given reports whether flags name a repository.
