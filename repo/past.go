@@ -40,6 +40,7 @@ type past struct {
 	writer *chunks.Writer
 	root   pack.ChunkID // of the parent's tree, zero for none
 	roots  []pack.ChunkID
+	empty  bool
 
 	hashers sync.Pool
 
@@ -75,6 +76,7 @@ func (r *Repo) newPast(id snapshot.SourceID, all []*Snapshot, root pack.ChunkID,
 			}
 		})
 	}
+	p.empty = len(p.roots) == 0 && len(p.received) == 0
 	return p, nil
 }
 
@@ -87,11 +89,7 @@ func (p *past) Tree(ctx context.Context) (*tree.Cursor, error) {
 }
 
 // Empty implements Past.
-func (p *past) Empty() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.roots) == 0 && len(p.received) == 0
-}
+func (p *past) Empty() bool { return p.empty }
 
 // Known implements Past.
 func (p *past) Known(ctx context.Context, hash [32]byte) (pack.ChunkID, bool, error) {

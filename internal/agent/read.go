@@ -147,13 +147,13 @@ func (r *fileReader) read() (whole bool, err error) {
 			r.left -= length
 			err = r.tell(&protocol.Item{Kind: protocol.ItemHole, Length: length})
 		} else {
-			err = r.cut(from, length)
+			whole, err = r.cut(from, length)
+			if err == nil && !whole {
+				return false, nil
+			}
 		}
 		if err != nil {
 			return false, err
-		}
-		if r.left <= 0 && region.Offset+region.Length < r.o.stat.Size {
-			return false, nil
 		}
 	}
 }
@@ -164,24 +164,25 @@ func (r *fileReader) tell(it *protocol.Item) error {
 	return r.a.grown()
 }
 
-// cut cuts length bytes of data at an offset into chunks, until enough is told.
-func (r *fileReader) cut(offset, length int64) error {
+// cut cuts length bytes of data at an offset into chunks, until enough is told. It reports whether it came to their end,
+// or to that of the file.
+func (r *fileReader) cut(offset, length int64) (whole bool, err error) {
 	file, ok := r.o.File.(io.ReaderAt)
 	if !ok {
-		return errors.New("agent: internal error: a file that cannot be read at an offset")
+		return false, errors.New("agent: internal error: a file that cannot be read at an offset")
 	}
 	if r.block == nil {
 		r.block = blocks.Get().(*[]byte)
 	}
 	if err := r.sniff(file); err != nil {
-		return err
+		return false, err
 	}
 	buf, filled, end := (*r.block)[:cap(*r.block)], 0, offset+length
 	for r.left > 0 && offset < end {
 		want := min(int64(len(buf)), end-offset)
 		n, err := readFull(file, buf[filled:want], offset+int64(filled))
 		if err != nil {
-			return err
+			return false, err
 		}
 		filled += n
 		final := int64(filled) < want || offset+int64(filled) >= end
@@ -192,17 +193,17 @@ func (r *fileReader) cut(offset, length int64) error {
 				break
 			}
 			if err := r.chunk(buf[pos : pos+size]); err != nil {
-				return err
+				return false, err
 			}
 			pos += size
 		}
-		if final && pos == filled || filled == 0 {
-			return nil
+		if final && pos == filled {
+			return true, nil
+		}
+		if r.left <= 0 {
+			return false, nil
 		}
 		if pos == 0 {
-			if r.left <= 0 {
-				return nil
-			}
 			bigger := make([]byte, min(2*len(buf), 16<<20))
 			copy(bigger, buf[:filled])
 			buf, r.block = bigger, &bigger
@@ -211,7 +212,7 @@ func (r *fileReader) cut(offset, length int64) error {
 		offset += int64(pos)
 		filled = copy(buf, buf[pos:filled])
 	}
-	return nil
+	return offset >= end, nil
 }
 
 // chunk tells of one chunk.

@@ -163,7 +163,7 @@ type Piece struct {
 
 // Append appends the message.
 func (m *FetchRequest) Append(b []byte) []byte {
-	b = wire.AppendUvarint(wire.AppendBytes(b, m.Path), m.Inode)
+	b = wire.AppendUvarint(appendShared(b, "", m.Path), m.Inode)
 	b = wire.AppendUvarint(b, uint64(len(m.Pieces)))
 	end := int64(0)
 	for _, p := range m.Pieces {

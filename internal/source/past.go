@@ -22,7 +22,7 @@ type Past interface {
 	// Known returns the id of the stored chunk of file data whose bytes have the plain BLAKE3 hash, if a snapshot of
 	// this source uses it or this run has saved it. A chunk that only other sources have is not known.
 	Known(ctx context.Context, hash [32]byte) (id pack.ChunkID, known bool, err error)
-	// Empty reports whether nothing is stored of the source: no chunk is known then.
+	// Empty reports whether nothing was stored of the source when the run began: there is no use in asking.
 	Empty() bool
 	// Saved says that the run has saved a chunk of file data that the source sent.
 	Saved(id pack.ChunkID)

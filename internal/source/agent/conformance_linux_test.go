@@ -40,9 +40,7 @@ func serve(t testing.TB, p *server.Policy) agent.Dial {
 		go func() {
 			defer close(done)
 			defer there.Close()
-			if err := server.Serve(context.Background(), there, there, server.Options{Policy: p, Program: "test"}); err != nil && t.Context().Err() == nil {
-				t.Log("agent:", err)
-			}
+			server.Serve(context.Background(), there, there, server.Options{Policy: p, Program: "test"}) // fails when the connection is cut
 		}()
 		t.Cleanup(func() {
 			here.Close()

@@ -405,6 +405,7 @@ func (c *readCall) end(err error) {
 		x.asking = false
 		x.moved.Broadcast()
 		x.mu.Unlock()
+		c.f.pumpLarge(x)
 		return
 	}
 	if !c.urgent {
