@@ -17,22 +17,22 @@ const exitGrace = 2 * time.Second
 const maxStderrBytes = 2 << 10
 
 // commandLine returns the external command with what is appended to it.
-func (d *Dialer) commandLine(subsystem string) []string {
+func (d *Dialer) commandLine(flag, what string) []string {
 	argv := append([]string(nil), d.opts.Command...)
-	argv = append(argv, "-s")
+	argv = append(argv, flag)
 	if d.address.Port != 0 {
 		argv = append(argv, "-p", strconv.Itoa(d.address.Port))
 	}
 	if d.address.User != "" {
 		argv = append(argv, "-l", d.address.User)
 	}
-	return append(argv, "--", d.address.Host, subsystem)
+	return append(argv, "--", d.address.Host, what)
 }
 
 // command starts the external command. Whether it connects shows when its
 // output is read.
-func (d *Dialer) command(subsystem string) (*Conn, error) {
-	argv := d.commandLine(subsystem)
+func (d *Dialer) command(flag, what string) (*Conn, error) {
+	argv := d.commandLine(flag, what)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	said := &tail{}
 	cmd.Stderr = said
@@ -118,6 +118,8 @@ func (t *tail) explain(name string, err error) error {
 		return errors.Join(ErrHostKey, err)
 	case strings.Contains(said, "Permission denied ("):
 		return errors.Join(ErrRefused, err)
+	case strings.Contains(said, "command not found"), strings.Contains(said, "not found\n"), strings.Contains(said, "a password is required"):
+		return errors.Join(ErrNotRun, err)
 	}
 	return err
 }

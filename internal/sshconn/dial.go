@@ -1,6 +1,7 @@
 package sshconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -66,7 +68,7 @@ func New(address Address, opts Options) (*Dialer, error) {
 	return &Dialer{opts: opts, address: address}, nil
 }
 
-// Conn is a running subsystem of a server: what is written goes to it, what is
+// Conn is a running subsystem or command of a server: what is written goes to it, what is
 // read comes from it.
 type Conn struct {
 	io.Reader
@@ -81,17 +83,45 @@ func (c *Conn) Close() error { return c.end() }
 // ErrConfig, and others for which trying again may help.
 func (d *Dialer) Dial(ctx context.Context, subsystem string) (*Conn, error) {
 	if len(d.opts.Command) > 0 {
-		return d.command(subsystem)
+		return d.command("-s", subsystem)
 	}
+	conn, err := d.dial(ctx, func(s *ssh.Session) (io.Writer, error) { return nil, s.RequestSubsystem(subsystem) })
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", subsystem, err)
+	}
+	return conn, nil
+}
+
+// Exec connects and runs a command, which the server's shell sees. Errors are those of Dial; that the command
+// could not be run, or ended without a word, shows when its output is read: then it is ErrNotRun.
+func (d *Dialer) Exec(ctx context.Context, command string) (*Conn, error) {
+	if len(d.opts.Command) > 0 {
+		return d.command("-T", command)
+	}
+	said := &tail{}
+	var session *ssh.Session
+	conn, err := d.dial(ctx, func(s *ssh.Session) (io.Writer, error) {
+		session = s
+		return said, s.Start(command)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run %q: %w", command, err)
+	}
+	conn.Reader = &remoteOutput{r: conn.Reader, session: session, said: said}
+	return conn, nil
+}
+
+// dial connects and starts what begin says, which returns where standard error goes, nil for nowhere.
+func (d *Dialer) dial(ctx context.Context, begin func(*ssh.Session) (io.Writer, error)) (*Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))
 	defer cancel()
 	c, err := d.chain(ctx, d.address, 0)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.start(ctx, subsystem)
+	conn, err := c.start(ctx, begin)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", subsystem, err), c.close())
+		return nil, errors.Join(err, c.close())
 	}
 	return conn, nil
 }
@@ -208,8 +238,8 @@ func handshake(ctx context.Context, conn net.Conn, t *target, keys *keys, host *
 	return nil, err
 }
 
-// start runs a subsystem.
-func (c *client) start(ctx context.Context, subsystem string) (*Conn, error) {
+// start starts a session.
+func (c *client) start(ctx context.Context, begin func(*ssh.Session) (io.Writer, error)) (*Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.close() })
 	defer stop()
 	session, err := c.NewSession()
@@ -224,10 +254,13 @@ func (c *client) start(ctx context.Context, subsystem string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	session.Stderr = io.Discard
-	if err := session.RequestSubsystem(subsystem); err != nil {
+	said := &laterWriter{}
+	session.Stderr = said
+	stderr, err := begin(session)
+	if err != nil {
 		return nil, causeOr(ctx, err)
 	}
+	said.to(stderr)
 	return &Conn{Reader: r, WriteCloser: w, end: c.close}, nil
 }
 
@@ -237,4 +270,59 @@ func causeOr(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// laterWriter is a writer that is known only after something may have been written to it already.
+type laterWriter struct {
+	mu   sync.Mutex // guards what follows
+	next io.Writer
+	data []byte
+}
+
+func (w *laterWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.next != nil {
+		return w.next.Write(p)
+	}
+	w.data = append(w.data, p[:min(len(p), max(0, maxStderrBytes-len(w.data)))]...)
+	return len(p), nil
+}
+
+// to hands on what was written, and what will be; nil drops it.
+func (w *laterWriter) to(next io.Writer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.next = next; next == nil {
+		w.next = io.Discard
+	}
+	_, _ = w.next.Write(w.data) // it keeps the end of what it is told, or nothing
+	w.data = nil
+}
+
+// remoteOutput explains the end of a remote command's output by how it ended and what it said.
+type remoteOutput struct {
+	r       io.Reader
+	session *ssh.Session
+	said    *tail
+	any     bool
+}
+
+func (o *remoteOutput) Read(p []byte) (int, error) {
+	n, err := o.r.Read(p)
+	if err == nil || o.any || n > 0 {
+		o.any = o.any || n > 0
+		return n, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- o.session.Wait() }()
+	var exit *ssh.ExitError
+	select {
+	case waitErr := <-ended:
+		if errors.As(waitErr, &exit) || (waitErr == nil && err == io.EOF) {
+			return n, fmt.Errorf("%w: %w", ErrNotRun, o.said.explain("remote command", cmp.Or(waitErr, err)))
+		}
+	case <-time.After(exitGrace):
+	}
+	return n, o.said.explain("remote command", err)
 }

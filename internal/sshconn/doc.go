@@ -1,4 +1,4 @@
-// Package sshconn connects to a subsystem of an SSH server, as "ssh -s host
+// Package sshconn runs a command on an SSH server, or connects to a subsystem of it, as "ssh -s host
 // sftp" does, either with a client of its own or through an external command.
 //
 // The client of its own takes from ssh_config(5) the keywords Include, Host,

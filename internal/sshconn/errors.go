@@ -18,7 +18,10 @@ var ErrConfig = errors.New("ssh configuration")
 // fs.ErrPermission.
 var ErrRefused = fmt.Errorf("no key was accepted: %w", fs.ErrPermission)
 
+// ErrNotRun says that the server did not run the command, or that it ended without a word. It is an fs.ErrPermission.
+var ErrNotRun = fmt.Errorf("the source did not run the command: %w", fs.ErrPermission)
+
 // IsPermanent reports whether trying to connect again would be of no use.
 func IsPermanent(err error) bool {
-	return errors.Is(err, ErrHostKey) || errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused)
+	return errors.Is(err, ErrHostKey) || errors.Is(err, ErrConfig) || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotRun)
 }
