@@ -101,6 +101,7 @@ configuration folder, and says where both are.`,
 // groups order the commands in the help.
 var groups = []*cobra.Group{
 	{ID: "make", Title: "Making backups:"},
+	{ID: "pull", Title: "Pulling from other machines:"},
 	{ID: "read", Title: "Finding and getting back:"},
 	{ID: "keep", Title: "Looking after the repository:"},
 }
@@ -108,6 +109,7 @@ var groups = []*cobra.Group{
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.copyCommand(), a.replicateCommand(),
+		a.agentCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
 		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),

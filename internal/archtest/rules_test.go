@@ -53,7 +53,7 @@ internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
 repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
-cmd/snap: index internal/filter internal/inspect internal/keyring internal/progress internal/ratelimit internal/retention internal/snapshot internal/source/local internal/term internal/tree internal/udiff pack repo
+cmd/snap: index internal/agent internal/filter internal/inspect internal/keyring internal/progress internal/ratelimit internal/retention internal/snapshot internal/source/local internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
