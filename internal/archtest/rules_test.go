@@ -9,6 +9,8 @@ internal/compress:
 internal/seal:
 internal/udiff:
 internal/filter:
+internal/config:
+internal/guard:
 internal/durable:
 internal/retention:
 internal/term:

@@ -99,6 +99,16 @@ const (
 	PartStream PartKind = "stream"
 )
 
+// Origin tells of a pulled source, mostly what it claimed.
+type Origin struct {
+	Transport string            `json:"transport"`
+	Reduced   bool              `json:"reduced,omitempty"` // metadata: no attributes, links, holes; times in seconds
+	Program   Bytes             `json:"program,omitempty"`
+	Machine   Bytes             `json:"machine,omitempty"` // machine id
+	Host      Bytes             `json:"host,omitempty"`
+	Mounts    map[string]string `json:"mounts,omitempty"` // of each path: what is mounted where it lies
+}
+
 // Part is one of the things that a snapshot was made of.
 type Part struct {
 	Name    Bytes    `json:"name"`
@@ -151,6 +161,8 @@ type Snapshot struct {
 	Prune      []string  `json:"prune,omitempty"` // prune records that the writer had regard to
 	Program    string    `json:"program,omitempty"`
 	Original   string    `json:"original,omitempty"` // the snapshot of another repository that this one is a copy of
+	// Origin is what a pulled source said of itself, nil for a local one.
+	Origin *Origin `json:"origin,omitempty"`
 	// Salt makes records of equal content different files.
 	Salt string `json:"salt,omitempty"`
 

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is a whole configuration.
+type Config struct {
+	Repository Repository `yaml:"repository" doc:"where the snapshots go"`
+	// Parallel is how many sources are pulled at a time.
+	Parallel int               `yaml:"parallel" doc:"how many sources are pulled at a time; default 4"`
+	Defaults Source            `yaml:"defaults" doc:"what holds for every source that does not say otherwise"`
+	Sources  map[string]Source `yaml:"sources" doc:"what is pulled, by the name that its snapshots bear"`
+}
+
+// Repository says where the repository is and how it is opened. Flags and environment have precedence.
+type Repository struct {
+	Location        string `yaml:"location" doc:"folder, sftp://… or s3:…, as of --repo"`
+	PasswordFile    string `yaml:"password_file" doc:"file with the passphrase"`
+	PasswordCommand string `yaml:"password_command" doc:"command that prints the passphrase; no shell sees it"`
+	IdentityFile    string `yaml:"identity_file" doc:"age identity or SSH private key"`
+}
+
+// The transports.
+const (
+	TransportAgent    = "agent"
+	TransportSFTP     = "sftp"
+	TransportSudoSFTP = "sudo-sftp"
+	TransportLocal    = "local"
+)
+
+// Source is a machine, or a part of one, whose snapshots make a history.
+type Source struct {
+	Address   string `yaml:"address" doc:"[user@]host[:port], or an alias of ~/.ssh/config"`
+	Transport string `yaml:"transport" doc:"agent (default), sftp, sudo-sftp, or local for this machine"`
+	SSH       SSH    `yaml:"ssh" doc:"how to connect"`
+	Host      string `yaml:"host" doc:"name of the host in the snapshots; default the host of the address"`
+
+	Paths             []string `yaml:"paths" doc:"absolute paths of folders and files"`
+	Devices           []string `yaml:"devices" doc:"block devices and disk images, read as data"`
+	Exclude           []string `yaml:"exclude" doc:"patterns of what is left out, as of --exclude"`
+	IExclude          []string `yaml:"iexclude" doc:"the same, whatever the case of letters"`
+	ExcludeIfPresent  []string `yaml:"exclude_if_present" doc:"leave out folders with a file of one of these names"`
+	ExcludeCaches     *bool    `yaml:"exclude_caches" doc:"leave out folders marked by CACHEDIR.TAG"`
+	ExcludeLargerThan Size     `yaml:"exclude_larger_than" doc:"leave out larger files"`
+	OneFileSystem     *bool    `yaml:"one_file_system" doc:"stay on the file systems of the paths"`
+
+	Streams []Stream `yaml:"streams" doc:"dumps and other streams that the source's policy names"`
+
+	Every Duration `yaml:"every" doc:"due so long after the last good snapshot; default 1d"`
+	Tags  []string `yaml:"tags" doc:"tags of the snapshots"`
+	Keep  *Keep    `yaml:"keep" doc:"which snapshots stay; without it the policy stored in the repository holds, and without that all stay"`
+
+	Compress string `yaml:"compress" doc:"compression on the way: auto (default), on or off"`
+	Limits   Limits `yaml:"limits" doc:"what one pull may take"`
+	Guards   Guards `yaml:"guards" doc:"when a snapshot is suspicious"`
+	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server"`
+}
+
+// SSH says how to connect.
+type SSH struct {
+	Identity   string `yaml:"identity" doc:"file with the private key of the pull"`
+	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts"`
+	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client"`
+	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
+	SFTPServer string `yaml:"sftp_server" doc:"path of sftp-server on the source, for sudo-sftp; default /usr/lib/openssh/sftp-server"`
+}
+
+// Stream is a stream of a source.
+type Stream struct {
+	Name string `yaml:"name" doc:"name in the source's policy, and of the file in the snapshot"`
+	Kind string `yaml:"kind" doc:"postgresql, mysql, mariadb or sqlite: the end mark of the dump is checked here as well"`
+}
+
+// Keep says which snapshots stay.
+type Keep struct {
+	Last    int `yaml:"last" doc:"the last so many"`
+	Hourly  int `yaml:"hourly" doc:"one an hour, so many"`
+	Daily   int `yaml:"daily" doc:"one a day, so many"`
+	Weekly  int `yaml:"weekly" doc:"one a week, so many"`
+	Monthly int `yaml:"monthly" doc:"one a month, so many"`
+	Yearly  int `yaml:"yearly" doc:"one a year, so many"`
+}
+
+// Limits bound a pull.
+type Limits struct {
+	Time    Duration `yaml:"time" doc:"that it may take; default 24h"`
+	Bytes   Size     `yaml:"bytes" doc:"of file data that the source may send; default 64 TiB"`
+	Entries int64    `yaml:"entries" doc:"files and folders; default 200000000"`
+	Idle    Duration `yaml:"idle" doc:"without a sign of the source; default 60s"`
+}
+
+// Guards say when a snapshot is suspicious: it is kept, takes no place in the retention, and holds that of its source.
+type Guards struct {
+	Shrink     *Percent `yaml:"shrink" doc:"files or bytes down by more than this; default 50%; 100% never"`
+	Changed    *Percent `yaml:"changed" doc:"more than this of the files changed at once, and what they became does not compress; default 30%; 100% never"`
+	Renamed    *Percent `yaml:"renamed" doc:"more than this of the files gone and as many new; default 50%; 100% never"`
+	AllowEmpty *bool    `yaml:"allow_empty" doc:"a source without files is no reason to worry"`
+	NewHost    *bool    `yaml:"new_host" doc:"another machine may answer than the last time"`
+	Canaries   []string `yaml:"canaries" doc:"paths of files that nobody changes: one that changed or is gone is a sign of an attacker"`
+}
+
+// Hooks are commands on this server, without a shell.
+type Hooks struct {
+	Before       []Command `yaml:"before" doc:"before the pull; one that fails fails it"`
+	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made"`
+	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, or a suspicious one"`
+	Finally      []Command `yaml:"finally" doc:"at the end, whatever happened"`
+	Timeout      Duration  `yaml:"timeout" doc:"that one command may take; default 10m"`
+}
+
+// Defaults of fields that are zero.
+const (
+	DefaultParallel    = 4
+	DefaultEvery       = 24 * time.Hour
+	DefaultTime        = 24 * time.Hour
+	DefaultHookTimeout = 10 * time.Minute
+	DefaultShrink      = 0.5
+	DefaultChanged     = 0.3
+	DefaultRenamed     = 0.5
+)

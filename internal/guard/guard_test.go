@@ -1,0 +1,54 @@
+package guard
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheck(t *testing.T) {
+	usual := Limits{Shrink: 0.5, Changed: 0.3, Renamed: 0.5}
+	before := Look{Files: 1000, Bytes: 1 << 30, New: 10, Changed: 20, Added: 50 << 20, Packed: 20 << 20, Machine: "m1", Mounts: map[string]string{"/srv": "ext4 /dev/sdb"}}
+	with := func(change func(*Look)) Look {
+		l := before
+		change(&l)
+		return l
+	}
+	tests := []struct {
+		name  string
+		now   Look
+		first bool
+		l     Limits
+		class Class
+		says  string
+	}{
+		{"as usual", before, false, usual, None, ""},
+		{"the first of all", before, true, usual, None, ""},
+		{"nothing there", Look{Machine: "m1"}, true, usual, Missing, "no file"},
+		{"nothing there, which is allowed", Look{}, true, Limits{Shrink: 0.5, Changed: 1, Renamed: 1, AllowEmpty: true}, None, ""},
+		{"half of the files gone", with(func(l *Look) { l.Files = 499; l.New = 0 }), false, usual, Missing, "499 files, before 1000"},
+		{"just not half", with(func(l *Look) { l.Files = 500; l.New = 0 }), false, usual, None, ""},
+		{"bytes gone", with(func(l *Look) { l.Bytes = 1 << 28 }), false, usual, Missing, "bytes, before"},
+		{"shrinking switched off", with(func(l *Look) { l.Files, l.Bytes = 1, 1 }), false, Limits{Shrink: 1, Changed: 1, Renamed: 1}, None, ""},
+		{"another machine", with(func(l *Look) { l.Machine = "m2" }), false, usual, Missing, "another machine"},
+		{"another machine, announced", with(func(l *Look) { l.Machine = "m2" }), false, Limits{Shrink: 0.5, Changed: 0.3, Renamed: 0.5, NewHost: true}, None, ""},
+		{"file system not mounted", with(func(l *Look) { l.Mounts = map[string]string{"/srv": "ext4 /dev/sda"} }), false, usual, Missing, "not mounted"},
+		{"encrypted in place", with(func(l *Look) { l.Changed, l.Added, l.Packed = 900, 900<<20, 905<<20 }), false, usual, Anomaly, "does not compress"},
+		{"encrypted under other names", with(func(l *Look) { l.New, l.Added, l.Packed = 1000, 900<<20, 905<<20 }), false, usual, Anomaly, "renamed"},
+		{"an update of everything, of text", with(func(l *Look) { l.Changed, l.Added, l.Packed = 900, 900<<20, 300<<20 }), false, usual, None, ""},
+		{"many new photos", with(func(l *Look) { l.Files, l.New, l.Added, l.Packed = 2000, 1010, 900<<20, 900<<20 }), false, usual, None, ""},
+		{"a canary touched", with(func(l *Look) { l.CanariesTouched = []string{"/srv/.canary"} }), false, usual, Anomaly, "/srv/.canary"},
+		{"a small source emptied by half", Look{Files: 3, Bytes: 10}, false, Limits{Shrink: 0.5, Changed: 1, Renamed: 1, NewHost: true}, Missing, "3 files"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			last := &before
+			if test.first {
+				last = nil
+			}
+			class, why := Worst(Check(&test.now, last, test.l))
+			if class != test.class || !strings.Contains(why, test.says) {
+				t.Errorf("class %d, %q; want %d, %q", class, why, test.class, test.says)
+			}
+		})
+	}
+}
