@@ -1,0 +1,251 @@
+package repo
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/internal/store/local"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Sizes of what is made up.
+const (
+	costChunks  = 64      // of a file, and of a pack
+	costBytes   = 300_000 // of a chunk as it is stored
+	costFiles   = 500     // of a folder
+	costDays    = 10      // snapshots
+	costChanged = 100     // one file of so many changes in a day
+)
+
+// phantom is a Store with data packs of which there are names and sizes only: whoever reads one fails.
+type phantom struct {
+	Store
+	packs int
+}
+
+func phantomID(n int) (id pack.ID) {
+	rng := rand.NewPCG(uint64(n), 1)
+	for i := 0; i < len(id); i += 8 {
+		binary.BigEndian.PutUint64(id[i:], rng.Uint64())
+	}
+	return id
+}
+
+func (s *phantom) List(ctx context.Context, prefix string, fn func(string, int64, time.Time) error) error {
+	if prefix == "data/" {
+		for n := range s.packs {
+			if err := fn(pack.Name(pack.ClassData, phantomID(n)), costChunks*costBytes+1000, time.Now().Add(-100*24*time.Hour)); err != nil {
+				return err
+			}
+		}
+	}
+	return s.Store.List(ctx, prefix, fn)
+}
+
+// hoard is a repository of which only the metadata exists.
+type hoard struct {
+	r       *Repo
+	store   *phantom
+	writer  *chunks.Writer
+	files   []int // number of the pack with the content of each
+	rows    []index.Pack
+	commits []*Snapshot
+}
+
+// newHoard makes a repository with a number of chunks in its first snapshot, and further snapshots that share nearly all of it.
+func newHoard(t *testing.T, number int) *hoard {
+	store, err := local.Create(t.TempDir(), local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hoard{store: &phantom{Store: store}}
+	h.r = newTestRepo(t, h.store, Options{CacheDir: t.TempDir()})
+	for range max(1, number/costChunks) {
+		h.files = append(h.files, h.pack(t))
+	}
+	h.commit(t, 0)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for day := 1; day < costDays; day++ {
+		// What changes in a day lies together, as it does.
+		start := rng.IntN(len(h.files))
+		for i := range max(1, len(h.files)/costChanged) {
+			h.files[(start+i)%len(h.files)] = h.pack(t)
+		}
+		h.commit(t, day)
+	}
+	return h
+}
+
+// pack makes a pack up and returns its number.
+func (h *hoard) pack(t *testing.T) int {
+	n := h.store.packs
+	h.store.packs++
+	p := index.Pack{ID: phantomID(n), Class: pack.ClassData, Size: costChunks*costBytes + 1000}
+	for i, part := range parts(n) {
+		p.Directory = append(p.Directory, pack.Segment{Kind: pack.KindData, Offset: uint32(i * costBytes), Length: costBytes,
+			Chunks: []pack.Chunk{{ID: part.ID, Length: uint32(part.Length)}}})
+	}
+	if h.rows = append(h.rows, p); len(h.rows) == 2000 {
+		h.flush(t)
+	}
+	return n
+}
+
+func (h *hoard) flush(t *testing.T) {
+	if _, err := h.r.records.Save(t.Context(), sealed.Index, index.Encode(index.File{Packs: h.rows})); err != nil {
+		t.Fatal(err)
+	}
+	h.rows = nil
+}
+
+// parts returns the content of a file, which is that of the pack with the number.
+func parts(n int) (out []tree.Part) {
+	rng := rand.NewPCG(uint64(n), 2)
+	for range costChunks {
+		var id pack.ChunkID
+		binary.BigEndian.PutUint64(id[:], rng.Uint64())
+		binary.BigEndian.PutUint64(id[8:], rng.Uint64())
+		out = append(out, tree.Part{ID: id, Length: costBytes})
+	}
+	return out
+}
+
+// commit makes a snapshot of the files as they are.
+func (h *hoard) commit(t *testing.T, day int) {
+	ctx := t.Context()
+	w, err := h.r.beginWriting(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer, err := chunks.NewWriter(ctx, h.r.store, h.r.set, h.r.keys, h.r.writerOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	saver := writer.NewSaver()
+	b := tree.NewBuilder(func(kind pack.Kind, page []byte) (pack.ChunkID, error) { return saver.Save(ctx, kind, page) })
+	var folders []tree.Entry
+	for at := 0; at < len(h.files); at += costFiles {
+		folders = append(folders, tree.Entry{Stat: tree.Stat{Name: fmt.Sprintf("d%08d", at), Kind: tree.Directory, Mode: 0o755}})
+	}
+	if err := b.Add("", folders, true); err != nil {
+		t.Fatal(err)
+	}
+	for i, folder := range folders {
+		var entries []tree.Entry
+		for f, n := range h.files[i*costFiles : min(len(h.files), (i+1)*costFiles)] {
+			entries = append(entries, tree.Entry{Stat: tree.Stat{Name: fmt.Sprintf("f%08d", f), Kind: tree.Regular, Mode: 0o644, Size: costChunks * costBytes,
+				ModTime: tree.Time{Sec: int64(n)}, ChangeTime: tree.Time{Sec: int64(n)}}, Parts: parts(n)})
+		}
+		if err := b.Add(folder.Name, entries, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := saver.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.Finish(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.flush(t)
+	s := &Snapshot{Time: time.Now(), SourceName: "hoard", Source: snapshot.SourceIDOf("hoard"), Sequence: uint64(day + 1), Root: root.String()}
+	if day > 0 {
+		s.Previous = h.commits[day-1].ID.String()
+	}
+	if err := w.commit(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	h.commits = append(h.commits, s)
+}
+
+// cost is what something took.
+type cost struct {
+	cpu  time.Duration
+	heap uint64 // at most, beyond what was there
+}
+
+func measure(run func()) cost {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapInuse, atomic.Uint64{}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most.Store(max(most.Load(), m.HeapInuse))
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	began := cpuTime()
+	run()
+	took := cpuTime() - began
+	close(stop)
+	<-done
+	return cost{took, most.Load() - min(before, most.Load())}
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestCostOfPrune prunes a repository of which only the metadata exists: a prune that reads a data pack fails. SNAP_PRUNE_CHUNKS sets the number
+// of chunks. Figures are logged.
+func TestCostOfPrune(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	number := 200_000
+	if n, err := strconv.Atoi(os.Getenv("SNAP_PRUNE_CHUNKS")); err == nil {
+		number = n
+	}
+	h := newHoard(t, number)
+	r := reopen(t, h.store, Options{CacheDir: t.TempDir()})
+	ctx := t.Context()
+	sync := measure(func() {
+		if err := r.syncIndex(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+	idle := measure(func() {
+		if res := mustPrune(t, r, PruneOptions{}); res.DeadPacks != 0 || res.Orphans != 0 {
+			t.Errorf("nothing was forgotten: %+v", res)
+		}
+	})
+	gone := h.commits[:costDays-1]
+	mustForget(t, r, ForgetOptions{Now: true}, gone...)
+	var res *PruneResult
+	busy := measure(func() { res = mustPrune(t, r, PruneOptions{}) })
+	if want := (costDays - 1) * max(1, number/costChunks/costChanged); res.DeadPacks < want/2 || res.Snapshots != 1 {
+		t.Errorf("%d packs are dead, want about %d: %+v", res.DeadPacks, want, res)
+	}
+	t.Logf("%d chunks in %d packs, %d snapshots: index loaded in %.2f s CPU; prune with nothing to do %.2f s, %d MB; after all but one were forgotten %.2f s, %d MB, %d packs condemned",
+		number, h.store.packs, costDays, sync.cpu.Seconds(), idle.cpu.Seconds(), idle.heap>>20, busy.cpu.Seconds(), busy.heap>>20, res.DeadPacks)
+}
