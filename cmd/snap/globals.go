@@ -22,6 +22,8 @@ type globals struct {
 	verbose                                   int
 	limitUpload, limitDownload                string
 	remote                                    remoteFlags
+	asOf                                      string
+	config                                    string
 	compression, packSize                     string
 	retryLock                                 time.Duration
 	cpuProfile, memProfile                    string
@@ -33,12 +35,14 @@ func (g *globals) register(f *pflag.FlagSet) {
 	g.secret.register(f, "", "p")
 	f.StringVar(&g.cacheDir, "cache-dir", "", "`folder` for copies of the index (SNAP_CACHE_DIR)")
 	f.BoolVar(&g.noCache, "no-cache", false, "keep no copies of the index")
+	f.StringVar(&g.config, "config", "", "`file` or folder with the configuration of pulls (SNAP_CONFIG)")
 	f.BoolVar(&g.json, "json", false, "print JSON lines")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results and errors")
 	f.CountVarP(&g.verbose, "verbose", "v", "print more; twice: print all")
 	f.StringVar(&g.limitUpload, "limit-upload", "", "write at most so much a second: `rate` in KiB, or with a unit")
 	f.StringVar(&g.limitDownload, "limit-download", "", "read at most so much a second: `rate` in KiB, or with a unit")
 	g.remote.register(f)
+	f.StringVar(&g.asOf, "as-of", "", "read an S3 repository as it was at this `time`, whatever was removed since: \"2006-01-02 15:04:05\"")
 	f.StringVar(&g.compression, "compression", "", "`level`: off, fastest, default, better or max (SNAP_COMPRESSION)")
 	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit (SNAP_PACK_SIZE)")
 	f.BoolVar(&g.acceptRollback, "accept-rollback", false, "take the repository as it is, though this machine has seen it newer")

@@ -55,7 +55,8 @@ internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
 repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
-cmd/snap: index internal/agent internal/filter internal/inspect internal/keyring internal/progress internal/ratelimit internal/retention internal/snapshot internal/source/local internal/term internal/tree internal/udiff pack repo
+internal/pull: internal/config internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/stream internal/sshconn repo
+cmd/snap: index internal/agent internal/config internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/sshconn internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
@@ -82,7 +83,7 @@ const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
 os/user: internal/source/local internal/sshconn repo cmd/snap
 os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
-syscall: internal/agent internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
+syscall: internal/agent internal/pull internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
 unsafe: internal/agent internal/inode internal/target
 golang.org/x/sys: internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/goldentest/generate cmd/snap
 golang.org/x/term: internal/term cmd/snap

@@ -17,22 +17,20 @@ type Config struct {
 type Repository struct {
 	Location        string `yaml:"location" doc:"folder, sftp://… or s3:…, as of --repo"`
 	PasswordFile    string `yaml:"password_file" doc:"file with the passphrase"`
-	PasswordCommand string `yaml:"password_command" doc:"command that prints the passphrase; no shell sees it"`
+	PasswordCommand string `yaml:"password_command" doc:"shell command that prints the passphrase"`
 	IdentityFile    string `yaml:"identity_file" doc:"age identity or SSH private key"`
 }
 
 // The transports.
 const (
-	TransportAgent    = "agent"
-	TransportSFTP     = "sftp"
-	TransportSudoSFTP = "sudo-sftp"
-	TransportLocal    = "local"
+	TransportAgent = "agent"
+	TransportLocal = "local"
 )
 
 // Source is a machine, or a part of one, whose snapshots make a history.
 type Source struct {
 	Address   string `yaml:"address" doc:"[user@]host[:port], or an alias of ~/.ssh/config"`
-	Transport string `yaml:"transport" doc:"agent (default), sftp, sudo-sftp, or local for this machine"`
+	Transport string `yaml:"transport" doc:"agent (default), or local for this machine"`
 	SSH       SSH    `yaml:"ssh" doc:"how to connect"`
 	Host      string `yaml:"host" doc:"name of the host in the snapshots; default the host of the address"`
 
@@ -63,7 +61,6 @@ type SSH struct {
 	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts"`
 	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client"`
 	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
-	SFTPServer string `yaml:"sftp_server" doc:"path of sftp-server on the source, for sudo-sftp; default /usr/lib/openssh/sftp-server"`
 }
 
 // Stream is a stream of a source.

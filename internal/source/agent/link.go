@@ -234,6 +234,9 @@ func (c *beginCall) answer(f *protocol.Frame) error {
 	}
 	var errs []error
 	for _, p := range m.Problems {
+		if c.l.s.missed(p.Root, p.Err) {
+			continue
+		}
 		errs = append(errs, fmt.Errorf("root %q: %w", p.Root, p.Err))
 	}
 	c.err = errors.Join(errs...)
@@ -444,8 +447,10 @@ func (l *link) beginAgain(conn io.ReadWriteCloser, frames *protocol.Reader, w *p
 	if err != nil || f.Type != protocol.Begin|protocol.Answer || f.More {
 		return fmt.Errorf("%w: begin: %w", ErrProtocol, err)
 	}
-	if len(m.Problems) > 0 {
-		return fmt.Errorf("%w: root %q: %w", source.ErrBroken, m.Problems[0].Root, m.Problems[0].Err)
+	for _, p := range m.Problems {
+		if !l.s.missed(p.Root, p.Err) {
+			return fmt.Errorf("%w: root %q: %w", source.ErrBroken, p.Root, p.Err)
+		}
 	}
 	return nil
 }

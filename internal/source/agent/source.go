@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type Options struct {
 	OneFileSystem    bool
 	NoXattrs         bool
 	WithAtime        bool
+	// AllowMissing goes on without roots that do not exist, as long as there is one: Missing tells which.
+	AllowMissing bool
 
 	// Files and Database are what the agent cuts by: repo.Repo's SourceChunkers.
 	Files, Database chunker.Params
@@ -108,6 +111,7 @@ type Source struct {
 	mu      sync.Mutex // guards what follows
 	greeted *protocol.HelloAnswer
 	skew    time.Duration // of the agent's clock
+	missing []string      // roots
 	counts  counts
 }
 
@@ -172,6 +176,26 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 	s.look = look
 	look.pump()
 	return &dir{s: s, path: ""}, nil
+}
+
+// Missing returns the roots that do not exist, when the source was read.
+func (s *Source) Missing() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.missing)
+}
+
+// missed notes a root that is missing and reports whether the rest is enough.
+func (s *Source) missed(root string, err *protocol.Error) bool {
+	if !s.o.AllowMissing || err.Code != protocol.CodeRoot {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.missing, root) {
+		s.missing = append(s.missing, root)
+	}
+	return len(s.missing) < len(s.o.Roots)+len(s.o.Devices)
 }
 
 // Close ends the connection and waits for what was under way.

@@ -1,0 +1,8 @@
+package config
+
+import _ "embed"
+
+// Example is a commented configuration.
+//
+//go:embed example.yaml
+var Example string

@@ -1,0 +1,61 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/snapkeep/snap/internal/config"
+)
+
+const hookTail = 2 << 10 // bytes of a hook's output that are kept for its error
+
+// runHooks runs commands one after another and returns the errors of those that failed. With stop the first that fails
+// is the last that runs.
+func runHooks(ctx context.Context, commands []config.Command, timeout time.Duration, env []string, stop bool) error {
+	var errs []error
+	for _, c := range commands {
+		if err := runHook(ctx, c, timeout, env); err != nil {
+			errs = append(errs, err)
+			if stop {
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func runHook(ctx context.Context, c config.Command, timeout time.Duration, env []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took more than %v", timeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+	said := &lastBytes{}
+	cmd.Stdout, cmd.Stderr, cmd.Env = said, said, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return fmt.Errorf("hook %q: %w: %q", strings.Join(c, " "), err, strings.TrimSpace(string(said.data)))
+}
+
+// lastBytes keeps the last bytes written to it.
+type lastBytes struct{ data []byte }
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.data = append(l.data, p...)
+	if over := len(l.data) - hookTail; over > 0 {
+		l.data = l.data[over:]
+	}
+	return len(p), nil
+}
