@@ -25,6 +25,8 @@ type StoreOptions struct {
 	// Connections bounds the connections to an SFTP server (default 4) or the requests at
 	// once to an S3 one (default 16).
 	Connections int
+	// ObjectLock lets a bucket that Create makes have Object Lock. It has no meaning for other stores.
+	ObjectLock bool
 	// SpoolDir is a folder for files on their way to the store, as far as they do not fit
 	// in 64 MiB of memory. Default: the system's for temporary files.
 	SpoolDir string
@@ -143,5 +145,5 @@ func (o StoreOptions) startS3(ctx context.Context, location string, start func(c
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	return start(ctx, at, s3.Options{StorageClass: o.StorageClass, Connections: o.Connections, SpoolDir: o.SpoolDir})
+	return start(ctx, at, s3.Options{StorageClass: o.StorageClass, Connections: o.Connections, SpoolDir: o.SpoolDir, ObjectLock: o.ObjectLock})
 }

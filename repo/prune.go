@@ -74,6 +74,9 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) 
 	}
 	p := &pruner{r: r, o: o, result: &PruneResult{}, begin: time.Now(), known: map[pack.ID]*Snapshot{}, purged: map[pack.ID]bool{}}
 	if !o.DryRun {
+		if err := r.mayRemove(ctx); err != nil {
+			return nil, fmt.Errorf("prune: %w", err)
+		}
 		p.session = r.enter(ctx, "prune")
 		defer p.session.leave()
 	}

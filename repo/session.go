@@ -121,7 +121,11 @@ func (s *session) create(ctx context.Context, number int) error {
 func (s *session) remove(ctx context.Context, number int) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	if err := s.r.drop(ctx, s.name(number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.r.drop(ctx, s.name(number))
+	if errors.Is(err, fs.ErrPermission) {
+		return // a writer that may not remove leaves it to the next prune
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.r.log.Warn("the session cannot be ended", "error", err)
 	}
 }

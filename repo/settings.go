@@ -36,6 +36,8 @@ type Settings struct {
 	Sequence    uint64 `json:"sequence"`              // 0 if nothing was ever set
 	Compression string `json:"compression,omitempty"` // as in Options; empty means default
 	PackSize    int    `json:"pack_size,omitempty"`   // as in Options; 0 means default
+	// ObjectLock says how files are locked in a store that can do so; nil means not.
+	ObjectLock *ObjectLock `json:"object_lock,omitempty"`
 	// Policies say what to keep of each source.
 	Policies map[SourceID]StoredPolicy `json:"policies,omitempty"`
 }
@@ -153,6 +155,9 @@ func (s *Settings) validate() error {
 	}
 	if s.PackSize != 0 && (s.PackSize < leastPackSize || s.PackSize > mostPackSize) {
 		return fmt.Errorf("pack size %d is outside %d to %d", s.PackSize, leastPackSize, mostPackSize)
+	}
+	if err := s.ObjectLock.validate(); err != nil {
+		return err
 	}
 	if len(s.Policies) > maxPolicies {
 		return fmt.Errorf("more than %d policies", maxPolicies)

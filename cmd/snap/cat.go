@@ -62,7 +62,7 @@ func (a *app) catRaw(ctx context.Context, kind, name string) error {
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(ctx, at)
+	store, err := a.openStore(ctx, at, a.global.asOf != "")
 	if err != nil {
 		return err
 	}

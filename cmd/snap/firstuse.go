@@ -51,7 +51,7 @@ func (a *app) ensureDefault(ctx context.Context, at place) error {
 	if err != nil {
 		return err
 	}
-	r, closeStore, err := a.create(ctx, at, to, repo.CreateOptions{})
+	r, closeStore, err := a.create(ctx, at, to, newRepository{})
 	if err != nil {
 		return err
 	}

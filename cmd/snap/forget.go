@@ -76,6 +76,9 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forge
 	default:
 		err = a.forgetNamed(ctx, r, words, f)
 	}
+	if err == nil && !f.prune && !f.dryRun {
+		_, err = a.keepLocks(ctx, r, repo.LockOptions{})
+	}
 	if err != nil || !f.prune {
 		return err
 	}

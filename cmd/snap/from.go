@@ -56,9 +56,12 @@ func (a *app) openFrom(ctx context.Context, f *fromFlags) (r *repo.Repo, closeAl
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := a.openStore(ctx, at)
+	store, err := a.openStore(ctx, at, a.global.asOf != "")
 	if err != nil {
 		return nil, nil, err
+	}
+	if a.global.asOf != "" {
+		opts.CacheDir = ""
 	}
 	r, err = a.openFromStore(ctx, f, at, store, opts)
 	if err != nil {

@@ -19,6 +19,7 @@ type initialized struct {
 func (a *app) initCommand() *cobra.Command {
 	var recipient string
 	var like fromFlags
+	var lock lockFlags
 	c := &cobra.Command{
 		Use:     "init",
 		GroupID: "make",
@@ -38,14 +39,19 @@ repository; see snap settings.`,
   snap init --repo /mnt/disk/backup --recipient age1mrd...`,
 		Args:        noArgs,
 		Annotations: safe("no repository was made, and nothing that was there was changed"),
-		RunE:        func(c *cobra.Command, _ []string) error { return a.init(c.Context(), recipient, &like) },
+		RunE:        func(c *cobra.Command, _ []string) error { return a.init(c.Context(), recipient, &like, &lock) },
 	}
+	lock.register(c.Flags())
 	like.register(c.Flags(), "cut files in the same places as this repository, so that copies keep their cuts: `place`")
 	c.Flags().StringVar(&recipient, "recipient", "", "public `key` (age1... or ssh-...) or a file that holds it")
 	return c
 }
 
-func (a *app) init(ctx context.Context, recipient string, like *fromFlags) error {
+func (a *app) init(ctx context.Context, recipient string, like *fromFlags, lockFlags *lockFlags) error {
+	lock, locked, err := lockFlags.lock()
+	if err != nil {
+		return err
+	}
 	at, err := a.place()
 	if err != nil {
 		return err
@@ -54,7 +60,7 @@ func (a *app) init(ctx context.Context, recipient string, like *fromFlags) error
 	if err != nil {
 		return err
 	}
-	o := repo.CreateOptions{}
+	o := newRepository{locked: lock != nil}
 	if like.given(a) {
 		from, closeFrom, err := a.openFrom(ctx, like)
 		if err != nil {
@@ -68,7 +74,10 @@ func (a *app) init(ctx context.Context, recipient string, like *fromFlags) error
 		return err
 	}
 	defer closeStore()
-	if err := a.keepSettings(ctx, r); err != nil {
+	if err = a.keepSettings(ctx, r); err == nil && locked {
+		err = a.setLock(ctx, r, lock)
+	}
+	if err != nil {
 		return errors.Join(err, r.Close())
 	}
 	if a.global.json {
@@ -82,6 +91,12 @@ func (a *app) init(ctx context.Context, recipient string, like *fromFlags) error
 		}
 	}
 	return errors.Join(err, r.Close())
+}
+
+// newRepository is what a repository is made like.
+type newRepository struct {
+	repo.CreateOptions
+	locked bool // in a bucket with Object Lock
 }
 
 func (a *app) initRecipient(ctx context.Context, at place, recipient string) (*repo.Recipient, string, error) {
@@ -107,7 +122,7 @@ func (a *app) initRecipient(ctx context.Context, at place, recipient string) (*r
 }
 
 // create makes a repository. The caller closes it, then the store.
-func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.CreateOptions) (*repo.Repo, func() error, error) {
+func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o newRepository) (*repo.Repo, func() error, error) {
 	var err error
 	if o.Options, err = a.options(); err != nil {
 		return nil, nil, err
@@ -116,6 +131,7 @@ func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.C
 	if err != nil {
 		return nil, nil, err
 	}
+	where.ObjectLock = o.locked
 	store, err := where.Create(ctx, at.location)
 	if errors.Is(err, fs.ErrExist) { // perhaps with what an attempt left that was cut off
 		store, err = where.Open(ctx, at.location)
@@ -127,7 +143,7 @@ func (a *app) create(ctx context.Context, at place, to *repo.Recipient, o repo.C
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
-	r, err := repo.Create(ctx, limited, to, o)
+	r, err := repo.Create(ctx, limited, to, o.CreateOptions)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}

@@ -92,10 +92,19 @@ func (a *app) prune(ctx context.Context, r *repo.Repo, o repo.PruneOptions) erro
 		return err
 	}
 	if a.global.json {
-		return a.jsonLine(newPruneSummary(result, o.DryRun))
+		err = a.jsonLine(newPruneSummary(result, o.DryRun))
+	} else {
+		a.pruneSummary(result, o.DryRun)
 	}
-	a.pruneSummary(result, o.DryRun)
-	return nil
+	if err != nil {
+		return err
+	}
+	locks, err := a.keepLocks(ctx, r, repo.LockOptions{DryRun: o.DryRun, Free: true})
+	if err == nil && o.Now && !o.DryRun && locks.Held > 0 && locks.Freed == 0 {
+		return fail(exitImmutable, "no space could be freed: %s in %s is locked, the first until %s", term.Size(locks.HeldBytes),
+			term.Count(int64(locks.Held), "file"), locks.HeldUntil.Local().Format(time.DateTime)).withHint("run prune again then; locks cannot be shortened")
+	}
+	return err
 }
 
 type pruneCounts struct {

@@ -38,12 +38,21 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			"exit":    exitCommand,
 			"capture": captureCommand,
 			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
+			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
 		},
 	}
 }
 
 // TestRemoteScripts runs the scripts about repositories on other machines.
 func TestRemoteScripts(t *testing.T) { testscript.Run(t, remoteParams(t, "testdata/remote")) }
+
+// hideCommand is `hide BUCKET FOLDER`: somebody removes the files of a folder of the repository, of which there are versions.
+func hideCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: hide bucket folder")
+	}
+	ts.Check(server.Hide(args[0], "/"+args[1]))
+}
 
 // attackCommand is `attack BUCKET`: somebody who has all keys deletes, version by version, whatever the server lets him.
 func attackCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {

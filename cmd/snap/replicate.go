@@ -47,7 +47,7 @@ func (a *app) replicate(ctx context.Context, f *fromFlags, dryRun, noKey bool) e
 	if err != nil {
 		return err
 	}
-	from, err := a.openStore(ctx, fromPlace)
+	from, err := a.openStore(ctx, fromPlace, false)
 	if err != nil {
 		return err
 	}

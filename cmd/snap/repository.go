@@ -151,11 +151,14 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return err
 	}
 	opts.StateDir, opts.Place, opts.AcceptRollback = a.stateDir(), at.identity(), a.global.acceptRollback
-	store, err := a.openStore(ctx, at)
+	store, err := a.openStore(ctx, at, a.global.asOf != "" && a.command != copyName)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	if a.global.asOf != "" {
+		opts.CacheDir = "" // it is of the repository as it is
+	}
 	credential, err := a.openingCredential(ctx, at)
 	if err != nil {
 		return err
@@ -165,14 +168,15 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return notHere(at, err)
 	}
 	debug.FreeOSMemory() // what the derivation of the key took is not needed again
-	if guarded[a.command] {
+	if guarded[a.command] && a.global.asOf == "" {
 		return errors.Join(a.guard(ctx, r, fn), r.Close())
 	}
 	return errors.Join(fn(r), r.Close())
 }
 
 // guarded are the commands that compare the repository with what this machine has seen of it before.
-var guarded = map[string]bool{"snap backup": true, "snap snapshots": true, "snap check": true, "snap forget": true, "snap undelete": true, "snap prune": true}
+var guarded = map[string]bool{"snap backup": true, "snap snapshots": true, "snap check": true, "snap forget": true, "snap undelete": true, "snap prune": true,
+	"snap lock extend": true, "snap lock report": true}
 
 // guard runs fn unless the storage was put back in time, and keeps what was seen.
 func (a *app) guard(ctx context.Context, r *repo.Repo, fn func(*repo.Repo) error) error {
@@ -186,7 +190,31 @@ func (a *app) guard(ctx context.Context, r *repo.Repo, fn func(*repo.Repo) error
 	return err
 }
 
-func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
+// copyName is the command that reads another repository, which --as-of is about then.
+const copyName = "snap copy"
+
+// readers are the commands that --as-of goes with.
+var readers = map[string]bool{"snap snapshots": true, "snap restore": true, "snap ls": true, "snap find": true, "snap history": true, "snap diff": true,
+	"snap dump": true, "snap mount": true, "snap stats": true, "snap check": true, "snap cat": true, copyName: true}
+
+// past returns the store as it was at the time of --as-of.
+func (a *app) past(store repo.Store) (repo.Store, error) {
+	if !readers[a.command] {
+		return nil, usageError("--as-of goes with commands that only read, and with snap copy")
+	}
+	at, err := parseTime(a.global.asOf)
+	if err != nil {
+		return nil, err
+	}
+	past, err := repo.AsOf(store, at)
+	if err != nil {
+		return nil, usageError("--as-of: %v", err)
+	}
+	return past, nil
+}
+
+// openStore opens the store of a repository, as it was at the time of --as-of if past is set.
+func (a *app) openStore(ctx context.Context, at place, past bool) (repo.Store, error) {
 	o, err := a.storeOptions()
 	if err != nil {
 		return nil, err
@@ -194,6 +222,13 @@ func (a *app) openStore(ctx context.Context, at place) (repo.Store, error) {
 	store, err := o.Open(ctx, at.location)
 	if err != nil {
 		return nil, notHere(at, storeError(at, err))
+	}
+	if past {
+		was, err := a.past(store)
+		if err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+		store = was
 	}
 	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
 		store.Close()

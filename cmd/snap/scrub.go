@@ -40,7 +40,7 @@ func (a *app) scrub(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, err := a.openStore(ctx, at)
+	store, err := a.openStore(ctx, at, a.global.asOf != "")
 	if err != nil {
 		return err
 	}

@@ -41,11 +41,13 @@ func (a *app) settingsShowCommand() *cobra.Command {
 }
 
 func (a *app) settingsSetCommand() *cobra.Command {
+	var lock lockFlags
 	c := &cobra.Command{
-		Use:   "set [--compression LEVEL] [--pack-size SIZE]",
+		Use:   "set [--compression LEVEL] [--pack-size SIZE] [--object-lock MODE]",
 		Short: "Change settings",
 		Long: `Change the settings that are given and leave the others. What is stored already stays as
-it is: a level of compression or a size holds for what is written from then on.`,
+it is: a level of compression or a size holds for what is written from then on. With
+--object-lock everything in the bucket is locked at once; see snap lock.`,
 		Example:     "  snap settings set --compression better\n  snap settings set --pack-size 64",
 		Args:        noArgs,
 		Annotations: safe("the settings are as they were"),
@@ -54,19 +56,37 @@ it is: a level of compression or a size holds for what is written from then on.`
 			if err != nil {
 				return err
 			}
-			if change == nil {
+			lock, locked, err := lock.lock()
+			if err != nil {
+				return err
+			}
+			if change == nil && !locked {
 				return usageError("no setting is given").withHint("for instance: snap settings set --compression better")
 			}
 			return a.withRepo(c.Context(), func(r *repo.Repo) error {
-				s, err := r.UpdateSettings(c.Context(), change)
-				if err != nil {
-					return err
-				}
-				return a.showSettings(s)
+				return a.changeSettings(c.Context(), r, change, lock, locked)
 			})
 		},
 	}
+	lock.register(c.Flags())
 	return c
+}
+
+func (a *app) changeSettings(ctx context.Context, r *repo.Repo, change func(*repo.Settings) error, lock *repo.ObjectLock, locked bool) (err error) {
+	if change != nil {
+		_, err = r.UpdateSettings(ctx, change)
+	}
+	if err == nil && locked {
+		err = a.setLock(ctx, r, lock)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := r.Settings(ctx)
+	if err != nil {
+		return err
+	}
+	return a.showSettings(s)
 }
 
 // settingsChange returns the change that the flags ask for, nil for none. Variables of the environment are for this machine alone.
@@ -109,10 +129,12 @@ type settingsJSON struct {
 	Compression string `json:"compression"`
 	PackSize    int    `json:"pack_size"`
 	Policies    int    `json:"policies"`
+
+	ObjectLock *repo.ObjectLock `json:"object_lock,omitempty"`
 }
 
 func (a *app) showSettings(s *repo.Settings) error {
-	shown := settingsJSON{Sequence: s.Sequence, Compression: s.Compression, PackSize: s.PackSize, Policies: len(s.Policies)}
+	shown := settingsJSON{Sequence: s.Sequence, Compression: s.Compression, PackSize: s.PackSize, Policies: len(s.Policies), ObjectLock: s.ObjectLock}
 	if shown.Compression == "" {
 		shown.Compression = "default"
 	}
@@ -125,5 +147,8 @@ func (a *app) showSettings(s *repo.Settings) error {
 	a.printf("compression:  %s", shown.Compression)
 	a.printf("pack size:    %s", term.Size(int64(shown.PackSize)))
 	a.printf("policies:     %d", shown.Policies)
+	if l := s.ObjectLock; l != nil {
+		a.printf("object lock:  %s, %d days at least", l.Mode, l.Days)
+	}
 	return nil
 }

@@ -3,6 +3,7 @@ package s3test
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -19,6 +20,27 @@ func (s *Server) MakeLockedBucket(bucket string) error {
 		return err
 	}
 	return client.MakeBucket(context.Background(), bucket, minio.MakeBucketOptions{Region: "us-east-1", ObjectLocking: true})
+}
+
+// Hide deletes the objects that have a part in their name, which leaves a marker where versions are kept.
+func (s *Server) Hide(bucket, part string) error {
+	client, err := s.Client()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	for object := range client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Recursive: true}) {
+		if object.Err != nil {
+			return fmt.Errorf("list bucket: %w", object.Err)
+		}
+		if !strings.Contains(object.Key, part) {
+			continue
+		}
+		if err := client.RemoveObject(ctx, bucket, object.Key, minio.RemoveObjectOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteAll does what an attacker with all keys of a bucket does: it deletes each object, which leaves a marker where versions are kept, and then tries

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
@@ -53,9 +54,14 @@ func (s *Store) put(ctx context.Context, name string, data *spool.Buffer) error 
 			return errors.Join(err, existsIf(taken))
 		}
 	}
+	hidden := false
 	for {
-		conditional := !s.lacks.Load()
+		conditional := !s.lacks.Load() && !hidden
 		err := u.send(ctx, conditional)
+		if errors.As(err, new(nameHidden)) {
+			hidden = true
+			continue
+		}
 		var unknown conditionUnknown
 		if !errors.As(err, &unknown) {
 			return err
@@ -66,6 +72,9 @@ func (s *Store) put(ctx context.Context, name string, data *spool.Buffer) error 
 
 // conditionUnknown is the error of a server that knows no conditions.
 type conditionUnknown struct{ error }
+
+// nameHidden is the error of a server that refuses a name of which there are only versions that were removed.
+type nameHidden struct{ error }
 
 func existsIf(taken bool) error {
 	if taken {
@@ -109,6 +118,9 @@ func (u *upload) last(ctx context.Context, conditional bool, fn func() error) er
 			if mine, mineErr := u.isMine(ctx); mine || mineErr != nil {
 				return mineErr
 			}
+			if conditional { // isMine has seen that nothing is there
+				return permanentError{nameHidden{err}}
+			}
 		}
 		return err
 	})
@@ -123,8 +135,12 @@ func (u *upload) options(conditional bool) minio.PutObjectOptions {
 		UserMetadata:         map[string]string{putHeader: u.id},
 		DisableContentSha256: true, // the whole sum is in the signature
 	}
-	if name, ok := u.location.name(u.key); ok && strings.HasPrefix(name, dataPrefix) {
+	name, _ := u.location.name(u.key)
+	if strings.HasPrefix(name, dataPrefix) {
 		opts.StorageClass = u.opts.StorageClass
+	}
+	if lock := u.lock.Load(); lock != nil && !lock.exempt(name) {
+		opts.Mode, opts.RetainUntilDate = lock.mode, time.Now().Add(lock.period).UTC().Truncate(time.Second)
 	}
 	if conditional {
 		opts.SetMatchETagExcept("*")

@@ -30,12 +30,15 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n
 		_, _, err := s.Stat(ctx, name)
 		return 0, err
 	}
-	n, err = s.readRanges(ctx, s.location.key(name), p, off)
+	n, err = s.readRanges(ctx, object{key: s.location.key(name)}, p, off)
 	return n, s.wrap("read", name, err)
 }
 
+// object is an object, or a version of one.
+type object struct{ key, version string }
+
 // readRanges reads p in ranges, of which the first that is short ends it.
-func (s *Store) readRanges(ctx context.Context, key string, p []byte, off int64) (int, error) {
+func (s *Store) readRanges(ctx context.Context, from object, p []byte, off int64) (int, error) {
 	step := int(min(s.opts.RangeBytes, int64(len(p))))
 	type result struct {
 		n   int
@@ -47,7 +50,7 @@ func (s *Store) readRanges(ctx context.Context, key string, p []byte, off int64)
 	for i := range results {
 		group.Go(func() error {
 			r := &results[i]
-			r.n, r.err = s.readRange(ctx, key, p[i*step:min((i+1)*step, len(p))], off+int64(i)*int64(step))
+			r.n, r.err = s.readRange(ctx, from, p[i*step:min((i+1)*step, len(p))], off+int64(i)*int64(step))
 			return nil
 		})
 	}
@@ -63,10 +66,10 @@ func (s *Store) readRanges(ctx context.Context, key string, p []byte, off int64)
 }
 
 // readRange reads one range. What came of it before a failure is kept.
-func (s *Store) readRange(ctx context.Context, key string, p []byte, off int64) (n int, err error) {
+func (s *Store) readRange(ctx context.Context, from object, p []byte, off int64) (n int, err error) {
 	end := false
 	err = s.do(ctx, func(t *try) error {
-		m, atEnd, err := s.readOnce(ctx, key, p[n:], off+int64(n))
+		m, atEnd, err := s.readOnce(ctx, from, p[n:], off+int64(n))
 		n += m
 		t.progress, end = m > 0, atEnd
 		return err
@@ -78,12 +81,12 @@ func (s *Store) readRange(ctx context.Context, key string, p []byte, off int64) 
 }
 
 // readOnce makes one request. It reports whether the object ends before p does.
-func (s *Store) readOnce(ctx context.Context, key string, p []byte, off int64) (n int, end bool, err error) {
-	var opts minio.GetObjectOptions
+func (s *Store) readOnce(ctx context.Context, from object, p []byte, off int64) (n int, end bool, err error) {
+	opts := minio.GetObjectOptions{VersionID: from.version}
 	if err := opts.SetRange(off, off+int64(len(p))-1); err != nil {
 		return 0, false, permanentError{err}
 	}
-	body, info, header, err := s.client.GetObject(ctx, s.location.Bucket, key, opts)
+	body, info, header, err := s.client.GetObject(ctx, s.location.Bucket, from.key, opts)
 	if status(err) == http.StatusRequestedRangeNotSatisfiable {
 		return 0, true, nil
 	}

@@ -47,6 +47,9 @@ type Options struct {
 	MemoryBytes int64
 	// SpoolDir is a folder for temporary files. Default the system's.
 	SpoolDir string
+	// ObjectLock lets a bucket that Create makes have Object Lock, and keep
+	// versions.
+	ObjectLock bool
 	// Wrap changes how requests are made, to count them for instance.
 	Wrap func(http.RoundTripper) http.RoundTripper
 }
@@ -94,6 +97,8 @@ type Store struct {
 	heeds  atomic.Bool // conditions of requests
 	lacks  atomic.Bool // them, and says so
 	closed atomic.Bool
+
+	lock atomic.Pointer[newLock]
 }
 
 var (
@@ -168,7 +173,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		if err != nil || there {
 			return err
 		}
-		return s.client.MakeBucket(ctx, s.location.Bucket, minio.MakeBucketOptions{Region: s.opts.Region})
+		return s.client.MakeBucket(ctx, s.location.Bucket, minio.MakeBucketOptions{Region: s.opts.Region, ObjectLocking: s.opts.ObjectLock})
 	})
 	if err != nil {
 		return err
