@@ -18,6 +18,7 @@ import (
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/store/local"
+	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 )
@@ -67,11 +68,7 @@ type hoard struct {
 }
 
 // newHoard makes a repository with a number of chunks in its first snapshot, and further snapshots that share nearly all of it.
-func newHoard(t *testing.T, number int) *hoard {
-	store, err := local.Create(t.TempDir(), local.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+func newHoard(t *testing.T, store Store, number, days int) *hoard {
 	h := &hoard{store: &phantom{Store: store}}
 	h.r = newTestRepo(t, h.store, Options{CacheDir: t.TempDir()})
 	for range max(1, number/costChunks) {
@@ -79,7 +76,7 @@ func newHoard(t *testing.T, number int) *hoard {
 	}
 	h.commit(t, 0)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for day := 1; day < costDays; day++ {
+	for day := 1; day < days; day++ {
 		// What changes in a day lies together, as it does.
 		start := rng.IntN(len(h.files))
 		for i := range max(1, len(h.files)/costChanged) {
@@ -226,7 +223,11 @@ func TestCostOfPrune(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("SNAP_PRUNE_CHUNKS")); err == nil {
 		number = n
 	}
-	h := newHoard(t, number)
+	store, err := local.Create(t.TempDir(), local.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHoard(t, store, number, costDays)
 	r := reopen(t, h.store, Options{CacheDir: t.TempDir()})
 	ctx := t.Context()
 	sync := measure(func() {
@@ -248,4 +249,32 @@ func TestCostOfPrune(t *testing.T) {
 	}
 	t.Logf("%d chunks in %d packs, %d snapshots: index loaded in %.2f s CPU; prune with nothing to do %.2f s, %d MB; after all but one were forgotten %.2f s, %d MB, %d packs condemned",
 		number, h.store.packs, costDays, sync.cpu.Seconds(), idle.cpu.Seconds(), idle.heap>>20, busy.cpu.Seconds(), busy.heap>>20, res.DeadPacks)
+}
+
+// TestPruneOfManySnapshots forgets and prunes in a repository of thousands of snapshots that share most of their trees.
+func TestPruneOfManySnapshots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	days := 100
+	if os.Getenv("SNAP_LONG_TESTS") != "" {
+		days = 10_000
+	}
+	h := newHoard(t, mem.New(nil), 50_000, days)
+	r := reopen(t, h.store, Options{CacheDir: t.TempDir()})
+	first := measure(func() { mustPrune(t, r, PruneOptions{}) })
+	var gone []*Snapshot
+	for i, s := range h.commits {
+		if i%2 == 0 {
+			gone = append(gone, s)
+		}
+	}
+	forgot := measure(func() { mustForget(t, r, ForgetOptions{Now: true}, gone...) })
+	var res *PruneResult
+	second := measure(func() { res = mustPrune(t, reopen(t, h.store, Options{CacheDir: t.TempDir()}), PruneOptions{}) })
+	if res.Snapshots != len(h.commits)-len(gone) || res.MissingChunks != 0 {
+		t.Errorf("%+v", res)
+	}
+	t.Logf("%d snapshots: prune %.2f s CPU, %d MB; forget half of them %.2f s; prune without a cache %.2f s, %d MB", days, first.cpu.Seconds(), first.heap>>20,
+		forgot.cpu.Seconds(), second.cpu.Seconds(), second.heap>>20)
 }
