@@ -3,7 +3,10 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -28,15 +31,57 @@ var writeRights = []struct {
 	{3, unix.LANDLOCK_ACCESS_FS_TRUNCATE},
 }
 
+// restricted names the variable by which a process that was started anew by Restrict knows what it gave up before. It
+// holds the number of the process, which stays the same, so that no other environment passes for it.
+const restricted = "SNAP_AGENT_RESTRICTED"
+
 // Restrict takes from this process, and all that it will start, the right to write files but below the folders of the
 // policy's Writable, and to gain rights unless the policy allows that. It cannot be undone. It returns what the kernel
 // enforces: one without Landlock leaves it at no-new-privs.
+//
+// These rights belong to threads. A program that is linked with C cannot reach all of its own: there one thread gives
+// them up and starts the program anew, with the same arguments, and Restrict returns in that one.
 func Restrict(p *Policy) (enforced []string, err error) {
 	if p.NewPrivileges {
 		return nil, nil // Landlock asks for no-new-privs, or for rights that an agent should not have
 	}
-	// Every thread has its own; AllThreadsSyscall reaches them all.
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+	if before := strings.Fields(os.Getenv(restricted)); len(before) > 1 && before[0] == strconv.Itoa(os.Getpid()) {
+		return before[1:], os.Unsetenv(restricted)
+	}
+	enforced, err = restrict(p, allThreads)
+	if errors.Is(err, unix.ENOTSUP) {
+		return startAnew(p)
+	}
+	return enforced, err
+}
+
+// caller makes a system call that acts on threads.
+type caller func(trap, a1, a2, a3, a4, a5 uintptr) unix.Errno
+
+func allThreads(trap, a1, a2, a3, a4, a5 uintptr) unix.Errno {
+	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0)
+	return errno
+}
+
+func thisThread(trap, a1, a2, a3, a4, a5 uintptr) unix.Errno {
+	_, _, errno := unix.Syscall6(trap, a1, a2, a3, a4, a5, 0)
+	return errno
+}
+
+// startAnew restricts one thread and lets it become the program. It returns only with an error.
+func startAnew(p *Policy) ([]string, error) {
+	runtime.LockOSThread() // for ever: if this fails, the thread may not serve anything else
+	enforced, err := restrict(p, thisThread)
+	if err != nil {
+		return nil, err
+	}
+	env := append(os.Environ(), restricted+"="+strconv.Itoa(os.Getpid())+" "+strings.Join(enforced, " "))
+	return nil, fmt.Errorf("start the agent anew: %w", unix.Exec("/proc/self/exe", os.Args, env))
+}
+
+// restrict gives up the rights of the threads that call reaches.
+func restrict(p *Policy, call caller) (enforced []string, err error) {
+	if errno := call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("no-new-privs: %w", errno)
 	}
 	enforced = append(enforced, EnforcedNoNewPrivileges)
@@ -47,14 +92,14 @@ func Restrict(p *Policy) (enforced []string, err error) {
 	if errno != 0 {
 		return enforced, fmt.Errorf("landlock: %w", errno)
 	}
-	if err := forbidWriting(version, append([]string{"/dev/null"}, p.Writable...)); err != nil {
+	if err := forbidWriting(version, append([]string{"/dev/null"}, p.Writable...), call); err != nil {
 		return enforced, fmt.Errorf("landlock: %w", err)
 	}
 	return append(enforced, EnforcedLandlock), nil
 }
 
 // forbidWriting forbids to change files anywhere but below the paths.
-func forbidWriting(version uintptr, except []string) error {
+func forbidWriting(version uintptr, except []string, call caller) error {
 	attr := unix.LandlockRulesetAttr{}
 	for _, w := range writeRights {
 		if version >= w.version {
@@ -71,8 +116,7 @@ func forbidWriting(version uintptr, except []string) error {
 			return fmt.Errorf("%q: %w", path, err)
 		}
 	}
-	_, _, errno = syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0)
-	if errno != 0 {
+	if errno := call(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0, 0, 0); errno != 0 {
 		return errno
 	}
 	return nil
