@@ -19,6 +19,9 @@ type Fault struct {
 	StallAfter int64
 	// Delay is waited before each piece of up to 64 KiB.
 	Delay time.Duration
+	// Latency is how long each byte is on its way, in each direction. Any number
+	// of bytes may be on their way.
+	Latency time.Duration
 	// Refuse closes the connection at once.
 	Refuse bool
 }
@@ -135,8 +138,20 @@ func (p *Proxy) serve(client net.Conn) {
 	defer p.track(server)()
 	l := &link{fault: f, cut: func() { client.Close(); server.Close() }}
 	var wg sync.WaitGroup
-	wg.Go(func() { l.pass(server, client) })
-	wg.Go(func() { l.pass(client, server) })
+	for _, way := range []struct{ to, from net.Conn }{{server, client}, {client, server}} {
+		if f.Latency == 0 {
+			wg.Go(func() { l.pass(way.to, way.from) })
+			continue
+		}
+		far, near := net.Pipe()
+		wg.Go(func() { l.pass(near, way.from) })
+		wg.Go(func() {
+			carry(way.to, far, f.Latency)
+			if tcp, ok := way.to.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite()
+			}
+		})
+	}
 	wg.Wait()
 }
 
@@ -171,10 +186,48 @@ func (l *link) pass(to, from net.Conn) {
 			}
 		}
 		if err != nil {
-			if tcp, ok := to.(*net.TCPConn); ok && err == io.EOF {
-				_ = tcp.CloseWrite()
-			} else {
-				l.cut()
+			switch out := to.(type) {
+			case *net.TCPConn:
+				if err == io.EOF {
+					_ = out.CloseWrite()
+					return
+				}
+			default:
+				out.Close()
+				return
+			}
+			l.cut()
+			return
+		}
+	}
+}
+
+// carry copies data that takes its time.
+func carry(to io.Writer, from net.Conn, latency time.Duration) {
+	type piece struct {
+		data []byte
+		due  time.Time
+	}
+	way := make(chan piece, 4096)
+	go func() {
+		defer close(way)
+		for {
+			buffer := make([]byte, 64<<10)
+			n, err := from.Read(buffer)
+			if n > 0 {
+				way <- piece{buffer[:n], time.Now().Add(latency)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	defer from.Close()
+	for p := range way {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.data); err != nil {
+			from.Close()
+			for range way { // until its sender has noticed
 			}
 			return
 		}
