@@ -37,6 +37,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit":    exitCommand,
 			"capture": captureCommand,
+			"live":    liveCommand(t),
 			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
 			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
 		},

@@ -55,8 +55,9 @@ internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
 repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
-internal/pull: internal/config internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/stream internal/sshconn repo
-cmd/snap: index internal/agent internal/config internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/sshconn internal/term internal/tree internal/udiff pack repo
+internal/enrol: internal/sshconn
+internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/stream internal/sshconn repo
+cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/sshconn internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
@@ -90,10 +91,10 @@ golang.org/x/term: internal/term cmd/snap
 github.com/hanwen/go-fuse/v2: cmd/snap
 
 # Keys and randomness.
-crypto: internal/durable internal/keyring internal/seal internal/snapshot internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
+crypto: internal/durable internal/enrol internal/keyring internal/pull internal/seal internal/snapshot internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
 golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
-golang.org/x/crypto/ssh: internal/keyring internal/sshconn internal/sshdtest cmd/snap
+golang.org/x/crypto/ssh: internal/enrol internal/keyring internal/sshconn internal/sshdtest cmd/snap
 github.com/zeebo/blake3: internal/agent internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
 
 # Compression, and what mends.
@@ -111,7 +112,7 @@ github.com/minio/minio-go/v7: internal/s3test internal/store/s3
 # Goroutines, and the command line.
 golang.org/x/sync: internal/agent internal/pull internal/backup internal/check internal/chunks internal/prune internal/restore internal/store/s3 repo
 github.com/spf13: cmd/snap
-go.yaml.in/yaml/v3: internal/agent internal/config
+go.yaml.in/yaml/v3: internal/agent internal/config internal/enrol
 
 # Tests.
 testing:

@@ -111,6 +111,21 @@ func (d *Dialer) Exec(ctx context.Context, command string) (*Conn, error) {
 	return conn, nil
 }
 
+// Client connects and returns the connection itself, for what is neither a command nor a subsystem. end closes it. Errors are
+// those of Dial; an external command has no such connection, which is ErrConfig.
+func (d *Dialer) Client(ctx context.Context) (c *ssh.Client, end func() error, err error) {
+	if len(d.opts.Command) > 0 {
+		return nil, nil, fmt.Errorf("%w: an external ssh command cannot be used for this", ErrConfig)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))
+	defer cancel()
+	own, err := d.chain(ctx, d.address, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return own.Client, own.close, nil
+}
+
 // dial connects and starts what begin says, which returns where standard error goes, nil for nowhere.
 func (d *Dialer) dial(ctx context.Context, begin func(*ssh.Session) (io.Writer, error)) (*Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))

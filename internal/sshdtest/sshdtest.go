@@ -27,6 +27,8 @@ type Options struct {
 	Config string
 	// SFTP are arguments of the SFTP server, such as "-P remove".
 	SFTP string
+	// Inside is what sshd is started by, such as the result of NewMachine.
+	Inside []string
 }
 
 // Server is a running server. It starts one sshd for each connection, so that
@@ -39,6 +41,7 @@ type Server struct {
 	HostKey ssh.PublicKey
 
 	t       *testing.T
+	inside  []string
 	program string
 	config  string
 
@@ -58,7 +61,7 @@ func Start(t *testing.T, opts Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.User = who.Username
+	s.User, s.inside = who.Username, opts.Inside
 	s.configure(opts)
 	s.listen("127.0.0.1:0")
 	s.writeKnownHosts()
@@ -219,7 +222,8 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 	}
 	defer f.Close()
 	var said bytes.Buffer
-	cmd := exec.Command(s.program, "-i", "-e", "-f", s.config)
+	argv := append(s.inside[:len(s.inside):len(s.inside)], s.program, "-i", "-e", "-f", s.config)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, &said
 	ownGroup(cmd)
 	s.mu.Lock()
