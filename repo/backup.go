@@ -39,6 +39,17 @@ type (
 	Item = backup.Item
 	// Problem tells of what could not be read.
 	Problem = backup.Problem
+	// ItemAction says what became of a file.
+	ItemAction = backup.Action
+)
+
+// The actions of an Item.
+const (
+	ItemNew       = backup.ActionNew
+	ItemModified  = backup.ActionModified
+	ItemUnchanged = backup.ActionUnchanged
+	ItemSilent    = backup.ActionSilent // content changed while nothing else did: Reread chose the file
+	ItemReread    = backup.ActionReread // unchanged, as Reread wanted to know
 )
 
 // BackupOptions say what to save and what to write into the snapshot record.
@@ -64,6 +75,9 @@ type BackupOptions struct {
 	Parent *Snapshot
 	// Force reads all files, whatever the parent says.
 	Force bool
+	// Reread, if not nil, chooses files that are read again though they look unchanged, to compare them: Item tells of
+	// one whose content has changed silently.
+	Reread func(path string) bool
 	// SkipIfUnchanged makes no snapshot if its tree would be that of the parent.
 	SkipIfUnchanged bool
 	// AllowEmpty permits a snapshot without any file.
@@ -239,7 +253,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, 
 		return nil, nil, nil, errors.Join(err, w.Abandon(context.WithoutCancel(ctx)))
 	}
 	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
-		Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
+		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
 	}

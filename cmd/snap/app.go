@@ -109,7 +109,7 @@ var groups = []*cobra.Group{
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.copyCommand(), a.replicateCommand(),
-		a.pullCommand(), a.sourceCommand(), a.configCommand(), a.agentCommand(),
+		a.pullCommand(), a.verifyCommand(), a.sourceCommand(), a.configCommand(), a.agentCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
 		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),

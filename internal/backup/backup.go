@@ -47,6 +47,9 @@ type Options struct {
 	// CheckParts looks up each page and each chunk of unchanged files, which is needed when
 	// packs are known to be missing or damaged: such files are then read again.
 	CheckParts bool
+	// Reread, if not nil, chooses files that are read again though they look unchanged. One whose content is another
+	// one all the same is ActionSilent.
+	Reread func(path string) bool
 	// Past is what an informed source is told; nil if there is none.
 	Past source.Past
 	// Start is the time when the run began, by the clock that stamps the source's files, unless
@@ -82,6 +85,11 @@ const (
 	ActionNew       Action = "new"
 	ActionModified  Action = "modified"
 	ActionUnchanged Action = "unchanged"
+	// ActionSilent is a file whose content changed while its size, times, inode, mode and owner did not: it decays
+	// where it lies, or somebody hides a change.
+	ActionSilent Action = "changed silently"
+	// ActionReread is a file that looks unchanged, was read again, and is.
+	ActionReread Action = "read again"
 )
 
 // Item tells of one file.
@@ -90,6 +98,9 @@ type Item struct {
 	Kind   tree.Kind
 	Size   int64
 	Action Action
+	// Since is when it last changed in any way, by the source's clock; a source without change times tells when its
+	// content did.
+	Since tree.Time
 }
 
 // Problem tells of a file or directory that could not be read, or not consistently.

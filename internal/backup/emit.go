@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"slices"
 
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -79,9 +80,17 @@ func (r *run) countReused(u *unit) error {
 	}
 	for i := range entries {
 		x := &entries[i]
-		r.Item(Item{tree.Join(u.path, x.Name), x.Kind, x.Size, ActionUnchanged})
+		r.Item(itemOf(u.path, x, ActionUnchanged))
 	}
 	return nil
+}
+
+func itemOf(dir string, x *tree.Entry, a Action) Item {
+	since := x.ChangeTime
+	if since == (tree.Time{}) {
+		since = x.ModTime
+	}
+	return Item{tree.Join(dir, x.Name), x.Kind, x.Size, a, since}
 }
 
 // compact drops entries that went away while they were read, and counts the others.
@@ -93,11 +102,14 @@ func (r *run) compact(u *unit) {
 			changed = true
 			continue
 		}
+		if before := u.reread[i]; before != nil {
+			u.actions[i] = rereadAction(before, &x)
+		}
 		kept = append(kept, x)
-		changed = changed || u.actions[i] != ActionUnchanged
+		changed = changed || (u.actions[i] != ActionUnchanged && u.actions[i] != ActionReread)
 		r.count(&x, u.actions[i])
 		if r.Item != nil {
-			r.Item(Item{tree.Join(u.path, x.Name), x.Kind, x.Size, u.actions[i]})
+			r.Item(itemOf(u.path, &x, u.actions[i]))
 		}
 	}
 	u.entries = kept
@@ -110,6 +122,17 @@ func (r *run) compact(u *unit) {
 	default:
 		r.summary.DirsUnmodified++
 	}
+}
+
+// rereadAction says what became of a file that looked unchanged and was read again.
+func rereadAction(before, now *tree.Entry) Action {
+	switch {
+	case now.Marks&(tree.MarkChanged|tree.MarkUnreadable) != 0 || !unchanged(before, &now.Stat):
+		return ActionModified
+	case before.Listed != now.Listed || !slices.Equal(before.Parts, now.Parts):
+		return ActionSilent
+	}
+	return ActionReread
 }
 
 func (r *run) count(x *tree.Entry, a Action) {
@@ -127,9 +150,9 @@ func (r *run) count(x *tree.Entry, a Action) {
 	switch a {
 	case ActionNew:
 		r.summary.FilesNew++
-	case ActionModified:
+	case ActionModified, ActionSilent:
 		r.summary.FilesChanged++
-	case ActionUnchanged:
+	case ActionUnchanged, ActionReread:
 		r.summary.FilesUnmodified++
 	}
 }

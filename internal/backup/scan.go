@@ -17,9 +17,10 @@ type unit struct {
 	path       string
 	old        *tree.OldRun // reused if not nil
 	entries    []tree.Entry
-	actions    []Action // of the entries
-	last       bool     // completes the directory
-	fresh      bool     // the parent's tree does not have the directory
+	actions    []Action            // of the entries
+	reread     map[int]*tree.Entry // entries as they were, of files that look unchanged and are read all the same
+	last       bool                // completes the directory
+	fresh      bool                // the parent's tree does not have the directory
 	unreadable bool
 	weight     int64
 
@@ -184,7 +185,7 @@ func (r *run) sendUnits(ctx context.Context, dir *dirRef, path string, stats []t
 
 func (r *run) sendPart(ctx context.Context, dir *dirRef, path string, stats []tree.Stat, old tree.OldRun, last bool) error {
 	run := old.Run()
-	if !run.Digest.IsVoid() && run.Entries == len(stats) && r.digests.Stats(stats) == run.Digest && r.partsThere(ctx, old) {
+	if r.Reread == nil && !run.Digest.IsVoid() && run.Entries == len(stats) && r.digests.Stats(stats) == run.Digest && r.partsThere(ctx, old) {
 		u := newUnit(path, last)
 		u.old = &old
 		r.Progress.Bytes.Add(run.Size)
@@ -296,10 +297,11 @@ func (u *unit) sort(jobs []*job) []*job {
 		entry  tree.Entry
 		action Action
 		job    *job
+		before *tree.Entry
 	}
 	rows := make([]row, len(u.entries))
 	for i := range u.entries {
-		rows[i] = row{u.entries[i], u.actions[i], nil}
+		rows[i] = row{u.entries[i], u.actions[i], nil, u.reread[i]}
 		for _, j := range jobs {
 			if j.entry == &u.entries[i] {
 				rows[i].job = j
@@ -307,9 +309,12 @@ func (u *unit) sort(jobs []*job) []*job {
 		}
 	}
 	sort.SliceStable(rows, func(i, k int) bool { return rows[i].entry.Name < rows[k].entry.Name })
-	u.entries, u.actions = make([]tree.Entry, len(rows)), make([]Action, len(rows))
+	u.entries, u.actions, u.reread = make([]tree.Entry, len(rows)), make([]Action, len(rows)), map[int]*tree.Entry{}
 	for i, row := range rows {
 		u.entries[i], u.actions[i] = row.entry, row.action
+		if row.before != nil {
+			u.reread[i] = row.before
+		}
 		if row.job != nil {
 			row.job.entry = &u.entries[i]
 		}
@@ -338,7 +343,14 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 		u.actions[i] = ActionNew
 		if before != nil {
 			u.actions[i] = ActionModified
-			if unchanged(before, st) && (!r.CheckParts || r.stored(ctx, before)) {
+			same := unchanged(before, st) && (!r.CheckParts || r.stored(ctx, before))
+			if same && st.Kind == tree.Regular && r.Reread != nil && r.Reread(tree.Join(u.path, st.Name)) {
+				if u.reread == nil {
+					u.reread = map[int]*tree.Entry{}
+				}
+				u.reread[i], same = before, false
+			}
+			if same {
 				*x = *before
 				x.Stat = *st
 				u.actions[i] = ActionUnchanged
