@@ -52,6 +52,7 @@ the pull may run, read all files; it leads to nothing else. "sudo" runs the agen
 root, which dumps need that run as another user. "user" reads what the user may read.`,
 		Example: `  snap source install web1.example.org --path /etc --path /srv --dry-run
   snap source install web1.example.org --path /etc --path /srv
+  snap source install web1.example.org --rights sudo --path /srv --stream crm.sql=postgresql:database=crm,as=postgres
   snap source install web1 --rights sudo --admin ops@web1.example.org --admin-sudo`,
 		Args:        between(1, 1, "source or host"),
 		Annotations: safe("what was done until then can be done again: run the same command once more"),
@@ -59,7 +60,7 @@ root, which dumps need that run as another user. "user" reads what the user may 
 	}
 	fs := c.Flags()
 	fs.StringArrayVar(&f.paths, "path", nil, "`path` to pull (repeatable)")
-	fs.StringArrayVar(&f.streams, "stream", nil, "`name` of a stream whose command you will add to the policy (repeatable)")
+	fs.StringArrayVar(&f.streams, "stream", nil, "`stream` to pull, as NAME=KIND:KEY=VALUE,… or NAME, whose command you add to the policy (repeatable)")
 	fs.StringVar(&f.name, "name", "", "`name` of the source (default the host)")
 	fs.StringVar(&f.user, "user", enrol.DefaultUser, "`name` of the user that the pull logs in as")
 	fs.StringVar(&f.rights, "rights", string(enrol.RightsCapability), "capability, sudo or user")
@@ -174,10 +175,14 @@ func (a *app) gatherTexts(f *installFlags) error {
 		}
 		f.policy = string(text)
 	} else {
-		if len(f.paths)+len(f.devices) == 0 {
+		if len(f.paths)+len(f.devices)+len(f.streams) == 0 {
 			return usageError("name what may be read: --path, or --policy").withHint("for instance: --path /etc --path /srv")
 		}
-		text, err := enrol.PolicyText(f.paths, f.devices, f.streams)
+		streams, err := f.policyStreams()
+		if err != nil {
+			return err
+		}
+		text, err := enrol.PolicyText(f.paths, f.devices, streams)
 		if err != nil {
 			return err
 		}
@@ -197,6 +202,17 @@ func (a *app) gatherTexts(f *installFlags) error {
 		a.notef("made the key of the pull: %s", term.Name(f.identity))
 	}
 	return nil
+}
+
+func (f *installFlags) policyStreams() (all []enrol.PolicyStream, err error) {
+	for _, word := range f.streams {
+		s, err := enrol.ParseStream(word)
+		if err != nil {
+			return nil, usageError("%v", err)
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 func orElse(s, otherwise string) string {
@@ -286,8 +302,9 @@ func runStep(ctx context.Context, admin *enrol.Host, s enrol.Step, f *installFla
 // sourceOf is the source as it belongs into the configuration.
 func (f *installFlags) sourceOf() config.Source {
 	c := config.Source{Address: f.address.String(), Paths: f.paths, Devices: f.devices, SSH: config.SSH{Identity: f.identity, KnownHosts: f.knownHosts}}
-	for _, s := range f.streams {
-		c.Streams = append(c.Streams, config.Stream{Name: s})
+	streams, _ := f.policyStreams() // they were parsed before
+	for _, s := range streams {
+		c.Streams = append(c.Streams, config.Stream{Name: s.Name, Kind: s.Kind})
 	}
 	return c
 }

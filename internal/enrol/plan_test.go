@@ -71,14 +71,30 @@ func TestLineAllowsOneCommand(t *testing.T) {
 	}
 }
 
-func TestPolicyTextQuotesPaths(t *testing.T) {
-	text, err := PolicyText([]string{"/srv/a: b", "/srv/#x"}, []string{"/dev/vg/db"}, []string{"crm.sql"})
+func TestPolicyTextIsOneThatAnAgentTakes(t *testing.T) {
+	var streams []PolicyStream
+	for _, word := range []string{"crm.sql=postgresql:database=crm,as=postgres", "shop.sql=mariadb", "later.sql"} {
+		s, err := ParseStream(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, s)
+	}
+	text, err := PolicyText([]string{"/srv/a: b", "/srv/#x"}, []string{"/dev/vg/db"}, streams)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"- '/srv/a: b'\n", "- /srv/#x\n", "- /dev/vg/db\n", `#   "crm.sql": {kind: postgresql`} {
+	for _, want := range []string{"- '/srv/a: b'\n", "- /srv/#x\n", "- /dev/vg/db\n", "crm.sql:\n", "as: postgres\n", `#  "later.sql": {kind: postgresql`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+}
+
+func TestParseStreamRefusesWhatIsNone(t *testing.T) {
+	for _, word := range []string{"", "=postgresql", "a/b=postgresql", "crm.sql=postgresql:database", "crm.sql=postgresql:=x"} {
+		if s, err := ParseStream(word); !errors.Is(err, ErrPlan) {
+			t.Errorf("%q: %+v, %v", word, s, err)
 		}
 	}
 }
