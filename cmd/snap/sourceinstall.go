@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,9 @@ func (a *app) gatherWish(what string, f *installFlags) (known bool, err error) {
 			known, address, f.name = true, c.Address, what
 			f.paths, f.devices = append(f.paths, c.Paths...), c.Devices
 			for _, s := range c.Streams {
-				f.streams = append(f.streams, s.Name)
+				if !slices.ContainsFunc(f.streams, func(given string) bool { return given == s.Name || strings.HasPrefix(given, s.Name+"=") }) {
+					f.streams = append(f.streams, s.Name)
+				}
 			}
 			f.identity, f.knownHosts = orElse(f.identity, c.SSH.Identity), orElse(f.knownHosts, c.SSH.KnownHosts)
 		}
