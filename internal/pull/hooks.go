@@ -40,8 +40,8 @@ func runHook(ctx context.Context, c config.Command, timeout time.Duration, env [
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil // what it left running in the background is not waited for
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,9 @@ import (
 // ErrRunning says that another pull of the same source is under way on this machine.
 var ErrRunning = errors.New("another pull of this source is under way")
 
+// ErrTimeout says that a pull took more than its limit of time.
+var ErrTimeout = errors.New("too slow")
+
 // Puller pulls sources into a repository.
 type Puller struct {
 	Repo   *repo.Repo
@@ -34,6 +38,7 @@ type Puller struct {
 	Now      func() time.Time // nil means time.Now
 	DryRun   bool             // read everything, keep nothing
 	Force    bool             // read all files again
+	Accept   bool             // what guards find is told, and not held against the snapshot
 	Logger   *slog.Logger     // nil means nobody
 
 	log *slog.Logger
@@ -52,11 +57,17 @@ type Result struct {
 	In, Out  int64 // bytes on the wire
 	Duration time.Duration
 	Err      error // why no snapshot was made
+
+	read bool // the source was read to its end
 }
 
 const maxProblems = 100 // that a Result holds
 
-// Due returns the sources that are due, in order of their names: whose last good snapshot is older than they ask for.
+// grace lets a daily run that begins a little early not slip by a day. It is at most half of the interval.
+const grace = 15 * time.Minute
+
+// Due returns the sources that are due, in order of their names: whose last good snapshot is older than they ask for, or
+// bears a time that is yet to come.
 func (p *Puller) Due(ctx context.Context) ([]string, error) {
 	last, err := p.LastGood(ctx)
 	if err != nil {
@@ -64,9 +75,9 @@ func (p *Puller) Due(ctx context.Context) ([]string, error) {
 	}
 	var due []string
 	for name, c := range p.Config.Sources {
+		every := c.Every.Or(config.DefaultEvery)
 		s := last[name]
-		// A quarter of an hour of grace, so that a daily run does not slip by a day.
-		if s == nil || p.now().Sub(s.Time) >= c.Every.Or(config.DefaultEvery)-15*time.Minute {
+		if s == nil || p.now().Sub(s.Time) >= every-min(grace, every/2) || s.Time.After(p.now()) {
 			due = append(due, name)
 		}
 	}
@@ -76,7 +87,11 @@ func (p *Puller) Due(ctx context.Context) ([]string, error) {
 
 // LastGood returns the last snapshot of each configured source that is not suspicious.
 func (p *Puller) LastGood(ctx context.Context) (map[string]*repo.Snapshot, error) {
-	all, err := p.Repo.Snapshots(ctx, repo.Filter{})
+	return p.lastGood(ctx, repo.Filter{})
+}
+
+func (p *Puller) lastGood(ctx context.Context, filter repo.Filter) (map[string]*repo.Snapshot, error) {
+	all, err := p.Repo.Snapshots(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +156,18 @@ func (p *Puller) pull(ctx context.Context, name string) *Result {
 		return r
 	}
 	defer unlock()
-	p.withHooks(ctx, &c, r)
+	contained(r, func() { p.withHooks(ctx, &c, r) })
 	return r
+}
+
+// contained makes the error of its source of a panic: other sources go on.
+func contained(r *Result, do func()) {
+	defer func() {
+		if x := recover(); x != nil {
+			r.Err = fmt.Errorf("pull: internal error: %v\n%s", x, debug.Stack())
+		}
+	}()
+	do()
 }
 
 // withHooks pulls between the hooks.
@@ -151,13 +176,15 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	always := context.WithoutCancel(ctx)
 	note := func(err error) {
 		if err != nil {
-			r.problem(err.Error())
+			r.flaw(err)
 		}
 	}
 	defer func() { note(runHooks(always, c.Hooks.Finally, timeout, r.environment(), false)) }()
-	if r.Err = runHooks(ctx, c.Hooks.Before, timeout, r.environment(), true); r.Err == nil {
-		r.Err = p.guarded(ctx, c, r)
-	}
+	contained(r, func() {
+		if r.Err = runHooks(ctx, c.Hooks.Before, timeout, r.environment(), true); r.Err == nil {
+			r.Err = p.guarded(ctx, c, r)
+		}
+	})
 	if r.Err != nil || r.Guard != guard.None {
 		note(runHooks(always, c.Hooks.AfterFailure, timeout, r.environment(), false))
 		return
@@ -165,10 +192,12 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	note(runHooks(always, c.Hooks.AfterSuccess, timeout, r.environment(), false))
 }
 
-// environment tells hooks what happened.
+// environment tells hooks what happened; nothing of it before the pull.
 func (r *Result) environment() []string {
 	result := "success"
 	switch {
+	case r.Err == nil && !r.read:
+		return []string{"SNAP_SOURCE=" + r.Source}
 	case r.Err != nil:
 		result = "failure"
 	case r.Guard != guard.None:
@@ -197,6 +226,12 @@ func printable(c rune) rune {
 	return c
 }
 
+// flaw notes what went wrong beside the snapshot.
+func (r *Result) flaw(err error) {
+	r.Partial = true
+	r.problem(err.Error())
+}
+
 func (r *Result) problem(text string) {
 	if len(r.Problems) < maxProblems {
 		r.Problems = append(r.Problems, text)
@@ -206,20 +241,32 @@ func (r *Result) problem(text string) {
 // guarded pulls within the time limit.
 func (p *Puller) guarded(ctx context.Context, c *config.Source, r *Result) (err error) {
 	limit := c.Limits.Time.Or(config.DefaultTime)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the pull took more than %v", limit))
+	late := fmt.Errorf("%w: the pull took more than %v", ErrTimeout, limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
+	defer func() {
+		if err != nil && context.Cause(ctx) == late && !errors.Is(err, ErrTimeout) {
+			err = fmt.Errorf("%w: %w", late, err)
+		}
+	}()
 	conn, err := p.connect(ctx, r.Source, c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.close()) }()
+	defer func() {
+		if conn.received != nil {
+			r.In, r.Out = conn.received()
+		}
+		err = errors.Join(err, conn.close())
+	}()
 	if err := p.backup(ctx, c, conn, r); err != nil {
 		return err
 	}
-	if conn.received != nil {
-		r.In, r.Out = conn.received()
+	r.read = true
+	if err := p.forget(ctx, c, r); err != nil {
+		r.flaw(fmt.Errorf("the snapshot was made, but what the policy does not keep is still there: %w", err))
 	}
-	return p.forget(ctx, c, r)
+	return nil
 }
 
 // backup makes the snapshot.
@@ -228,7 +275,7 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		mu      sync.Mutex // guards r.Problems and touched
 		touched []string
 	)
-	good, err := p.LastGood(ctx)
+	good, err := p.lastGood(ctx, repo.Filter{Sources: []string{r.Source}})
 	if err != nil {
 		return err
 	}
@@ -237,7 +284,8 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
 		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
 		Parts: conn.parts, Origin: &conn.origin, Program: p.Program, DryRun: p.DryRun, Force: p.Force, AllowEmpty: true,
-		Item: canaries.watch(),
+		// What changed is counted from the last good snapshot: a suspicious one would hide it.
+		Parent: last, Item: canaries.watch(),
 		Problem: func(x repo.Problem) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -245,9 +293,12 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		},
 		Check: func(s, _ *repo.Snapshot) error {
 			if last != nil {
-				touched = canaries.touched()
+				touched = canaries.touched(p.Force)
 			}
-			r.Guard, r.Why = check(c, s, last, touched, conn)
+			r.Guard, r.Why = p.check(c, s, last, touched, conn)
+			if p.Accept {
+				r.Guard = guard.None
+			}
 			if r.Guard != guard.None {
 				s.Marks, s.Why = append(s.Marks, snapshot.MarkSuspicious), r.Why
 			}
@@ -262,9 +313,12 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 }
 
 // check asks the guards.
-func check(c *config.Source, s, last *repo.Snapshot, touched []string, conn *connected) (guard.Class, string) {
+func (p *Puller) check(c *config.Source, s, last *repo.Snapshot, touched []string, conn *connected) (guard.Class, string) {
 	now := lookOf(s)
 	now.CanariesTouched = touched
+	if p.Force {
+		now.New, now.Changed = 0, 0 // all files count as new then, which tells nothing
+	}
 	var before *guard.Look
 	if last != nil {
 		before = lookOf(last)
@@ -326,14 +380,14 @@ func (p *Puller) forget(ctx context.Context, c *config.Source, r *Result) error 
 	}
 	plan, err := p.Repo.ForgetPlan(ctx, *policy, repo.Filter{Sources: []string{r.Source}}, repo.ForgetPlanOptions{})
 	if err != nil {
-		return fmt.Errorf("the snapshot was made, but nothing was forgotten: %w", err)
+		return err
 	}
 	ids := plan.Remove()
 	if len(ids) == 0 {
 		return nil
 	}
 	if _, err := p.Repo.Forget(ctx, ids, repo.ForgetOptions{}); err != nil {
-		return fmt.Errorf("the snapshot was made, but not all could be forgotten: %w", err)
+		return err
 	}
 	r.Forgot = len(ids)
 	return nil
@@ -403,9 +457,13 @@ func (c *canaries) item(i repo.Item) {
 	}
 }
 
-// touched returns the canaries that changed, are new, or are gone.
-func (c *canaries) touched() []string {
-	out := slices.Clone(c.bad)
+// touched returns the canaries that changed, are new, or are gone. Of files that were all read again it is not known
+// which have changed.
+func (c *canaries) touched(all bool) []string {
+	var out []string
+	if !all {
+		out = slices.Clone(c.bad)
+	}
 	for _, p := range c.paths {
 		if c.unseen[strings.TrimPrefix(p, "/")] {
 			out = append(out, p)
