@@ -5,19 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
 	"github.com/snapkeep/snap/internal/snapshot"
-	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/repo"
 	"golang.org/x/sync/errgroup"
 )
@@ -62,51 +56,6 @@ type Result struct {
 }
 
 const maxProblems = 100 // that a Result holds
-
-// grace lets a daily run that begins a little early not slip by a day. It is at most half of the interval.
-const grace = 15 * time.Minute
-
-// Due returns the sources that are due, in order of their names: whose last good snapshot is older than they ask for, or
-// bears a time that is yet to come.
-func (p *Puller) Due(ctx context.Context) ([]string, error) {
-	last, err := p.LastGood(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var due []string
-	for name, c := range p.Config.Sources {
-		every := c.Every.Or(config.DefaultEvery)
-		s := last[name]
-		if s == nil || p.now().Sub(s.Time) >= every-min(grace, every/2) || s.Time.After(p.now()) {
-			due = append(due, name)
-		}
-	}
-	slices.Sort(due)
-	return due, nil
-}
-
-// LastGood returns the last snapshot of each configured source that is not suspicious.
-func (p *Puller) LastGood(ctx context.Context) (map[string]*repo.Snapshot, error) {
-	return p.lastGood(ctx, repo.Filter{})
-}
-
-func (p *Puller) lastGood(ctx context.Context, filter repo.Filter) (map[string]*repo.Snapshot, error) {
-	all, err := p.Repo.Snapshots(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	last := map[string]*repo.Snapshot{}
-	for _, s := range all {
-		name := string(s.SourceName)
-		if _, ours := p.Config.Sources[name]; !ours || s.HasMark(snapshot.MarkSuspicious) {
-			continue
-		}
-		if before := last[name]; before == nil || before.Sequence < s.Sequence {
-			last[name] = s
-		}
-	}
-	return last, nil
-}
 
 // Run pulls the sources side by side and returns a result for each, in the order of names. done, if not nil, is told of
 // each as it ends, from one goroutine at a time.
@@ -192,40 +141,6 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	note(runHooks(always, c.Hooks.AfterSuccess, timeout, r.environment(), false))
 }
 
-// environment tells hooks what happened; nothing of it before the pull.
-func (r *Result) environment() []string {
-	result := "success"
-	switch {
-	case r.Err == nil && !r.read:
-		return []string{"SNAP_SOURCE=" + r.Source}
-	case r.Err != nil:
-		result = "failure"
-	case r.Guard != guard.None:
-		result = "suspicious"
-	case r.Partial:
-		result = "partial"
-	}
-	env := []string{"SNAP_SOURCE=" + r.Source, "SNAP_RESULT=" + result}
-	if r.Snapshot != nil {
-		env = append(env, "SNAP_SNAPSHOT="+r.Snapshot.ID.String())
-	}
-	if r.Err != nil {
-		env = append(env, "SNAP_ERROR="+strings.Map(printable, r.Err.Error()))
-	}
-	if r.Why != "" {
-		env = append(env, "SNAP_WHY="+strings.Map(printable, r.Why))
-	}
-	return env
-}
-
-// printable drops control characters, NUL above all, which no variable can hold.
-func printable(c rune) rune {
-	if c < ' ' || c == 0x7f {
-		return ' '
-	}
-	return c
-}
-
 // flaw notes what went wrong beside the snapshot.
 func (r *Result) flaw(err error) {
 	r.Partial = true
@@ -267,207 +182,4 @@ func (p *Puller) guarded(ctx context.Context, c *config.Source, r *Result) (err 
 		r.flaw(fmt.Errorf("the snapshot was made, but what the policy does not keep is still there: %w", err))
 	}
 	return nil
-}
-
-// backup makes the snapshot.
-func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, r *Result) error {
-	var (
-		mu      sync.Mutex // guards r.Problems and touched
-		touched []string
-	)
-	good, err := p.lastGood(ctx, repo.Filter{Sources: []string{r.Source}})
-	if err != nil {
-		return err
-	}
-	last := good[r.Source]
-	canaries := newCanaries(c.Guards.Canaries)
-	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
-		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
-		Parts: conn.parts, Origin: &conn.origin, Program: p.Program, DryRun: p.DryRun, Force: p.Force, AllowEmpty: true,
-		// What changed is counted from the last good snapshot: a suspicious one would hide it.
-		Parent: last, Item: canaries.watch(),
-		Problem: func(x repo.Problem) {
-			mu.Lock()
-			defer mu.Unlock()
-			r.problem(fmt.Sprintf("%s: %v", x.Path, x.Err))
-		},
-		Check: func(s, _ *repo.Snapshot) error {
-			if last != nil {
-				touched = canaries.touched(p.Force)
-			}
-			r.Guard, r.Why = p.check(c, s, last, touched, conn)
-			if p.Accept {
-				r.Guard = guard.None
-			}
-			if r.Guard != guard.None {
-				s.Marks, s.Why = append(s.Marks, snapshot.MarkSuspicious), r.Why
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		return err
-	}
-	r.Snapshot, r.Summary, r.Partial = result.Snapshot, result.Summary, result.Partial
-	return nil
-}
-
-// check asks the guards.
-func (p *Puller) check(c *config.Source, s, last *repo.Snapshot, touched []string, conn *connected) (guard.Class, string) {
-	now := lookOf(s)
-	now.CanariesTouched = touched
-	if p.Force {
-		now.New, now.Changed = 0, 0 // all files count as new then, which tells nothing
-	}
-	var before *guard.Look
-	if last != nil {
-		before = lookOf(last)
-	}
-	found := guard.Check(now, before, guard.Limits{Shrink: percent(c.Guards.Shrink, config.DefaultShrink), Changed: percent(c.Guards.Changed, config.DefaultChanged),
-		Renamed: percent(c.Guards.Renamed, config.DefaultRenamed), AllowEmpty: is(c.Guards.AllowEmpty), NewHost: is(c.Guards.NewHost)})
-	if conn.missing != nil {
-		for _, root := range conn.missing() {
-			found = append(found, guard.Finding{Class: guard.Missing, Why: "root missing: " + root})
-		}
-	}
-	return guard.Worst(found)
-}
-
-func lookOf(s *repo.Snapshot) *guard.Look {
-	l := &guard.Look{}
-	if x := s.Summary; x != nil {
-		l.Files, l.Bytes, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
-	}
-	if s.Origin != nil {
-		l.Machine, l.Mounts = string(s.Origin.Machine), s.Origin.Mounts
-	}
-	return l
-}
-
-func percent(p *config.Percent, otherwise float64) float64 {
-	if p == nil {
-		return otherwise
-	}
-	return float64(*p)
-}
-
-// hostOf returns the host label of a source's snapshots: the server's word, not the source's.
-func hostOf(c *config.Source) string {
-	if c.Host != "" {
-		return c.Host
-	}
-	if c.Address == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return ""
-		}
-		return name
-	}
-	if a, err := sshconn.ParseAddress(c.Address); err == nil {
-		return a.Host
-	}
-	return c.Address
-}
-
-// forget lets go of what the policy does not keep. A suspicious newest snapshot holds everything.
-func (p *Puller) forget(ctx context.Context, c *config.Source, r *Result) error {
-	if p.DryRun || r.Guard != guard.None {
-		return nil
-	}
-	policy, err := p.policy(ctx, c, r.Source)
-	if err != nil || policy == nil {
-		return err
-	}
-	plan, err := p.Repo.ForgetPlan(ctx, *policy, repo.Filter{Sources: []string{r.Source}}, repo.ForgetPlanOptions{})
-	if err != nil {
-		return err
-	}
-	ids := plan.Remove()
-	if len(ids) == 0 {
-		return nil
-	}
-	if _, err := p.Repo.Forget(ctx, ids, repo.ForgetOptions{}); err != nil {
-		return err
-	}
-	r.Forgot = len(ids)
-	return nil
-}
-
-// policy returns what to keep of a source: by the configuration, or as stored in the repository; nil for all.
-func (p *Puller) policy(ctx context.Context, c *config.Source, name string) (*repo.Policy, error) {
-	if k := c.Keep; k != nil {
-		return &repo.Policy{KeepLast: k.Last, KeepHourly: k.Hourly, KeepDaily: k.Daily, KeepWeekly: k.Weekly, KeepMonthly: k.Monthly, KeepYearly: k.Yearly}, nil
-	}
-	stored, err := p.Repo.Policy(ctx, snapshot.SourceIDOf(name))
-	if errors.Is(err, repo.ErrNoPolicy) {
-		return nil, nil
-	}
-	return &stored, err
-}
-
-// lock keeps a second pull of a source away. It is given back when this process ends, however that happens.
-func (p *Puller) lock(name string) (unlock func(), err error) {
-	if p.StateDir == "" {
-		return func() {}, nil
-	}
-	dir := filepath.Join(p.StateDir, "pull", p.Repo.ID())
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, snapshot.SourceIDOf(name).String()+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, ErrRunning
-	}
-	return func() { f.Close() }, nil
-}
-
-// canaries notices files that nobody changes.
-type canaries struct {
-	unseen map[string]bool // paths without the leading slash
-	paths  []string
-	bad    []string
-}
-
-func newCanaries(paths []string) *canaries {
-	c := &canaries{unseen: map[string]bool{}, paths: paths}
-	for _, p := range paths {
-		c.unseen[strings.TrimPrefix(p, "/")] = true
-	}
-	return c
-}
-
-// watch returns what is to be told of each file, nil if there are no canaries: then nobody has to look at each.
-func (c *canaries) watch() func(repo.Item) {
-	if len(c.paths) == 0 {
-		return nil
-	}
-	return c.item
-}
-
-func (c *canaries) item(i repo.Item) {
-	if c.unseen[i.Path] {
-		delete(c.unseen, i.Path)
-		if i.Action != "unchanged" {
-			c.bad = append(c.bad, "/"+i.Path)
-		}
-	}
-}
-
-// touched returns the canaries that changed, are new, or are gone. Of files that were all read again it is not known
-// which have changed.
-func (c *canaries) touched(all bool) []string {
-	var out []string
-	if !all {
-		out = slices.Clone(c.bad)
-	}
-	for _, p := range c.paths {
-		if c.unseen[strings.TrimPrefix(p, "/")] {
-			out = append(out, p)
-		}
-	}
-	return out
 }

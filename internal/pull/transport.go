@@ -208,7 +208,7 @@ func streamsOf(s *agent.Source, wanted []config.Stream) (source.Source, []snapsh
 	return src, parts, err
 }
 
-// mountsOf says for each path what is mounted where it lies.
+// mountsOf says for each path what is mounted where it lies, nothing if that is no file system that keeps files.
 func mountsOf(paths []string, mounts []protocol.Mount) map[string]string {
 	out := map[string]string{}
 	for _, p := range paths {
@@ -218,6 +218,7 @@ func mountsOf(paths []string, mounts []protocol.Mount) map[string]string {
 				best = m
 			}
 		}
+		out[p] = ""
 		if best.Path != "" {
 			out[p] = best.Kind + " at " + best.Path
 		}
