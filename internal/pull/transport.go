@@ -160,7 +160,7 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 		sources = append(sources, s)
 	}
 	if len(c.Streams) > 0 {
-		streams, parts, err := streamsOf(s, c.Streams)
+		streams, parts, err := streamsOf(s, kindsOf(c.Streams, hello.Streams))
 		if err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -183,6 +183,19 @@ func unreachableUnlessTold(err error) error {
 		return err
 	}
 	return unreachable(err)
+}
+
+// kindsOf fills in the kinds that a configuration leaves to the source's policy.
+func kindsOf(wanted []config.Stream, told []protocol.StreamInfo) []config.Stream {
+	out := slices.Clone(wanted)
+	for i := range out {
+		for _, t := range told {
+			if out[i].Kind == "" && t.Name == out[i].Name && slices.Contains(dump.Kinds, t.Kind) {
+				out[i].Kind = t.Kind
+			}
+		}
+	}
+	return out
 }
 
 // streamsOf returns the streams of a source, with their end marks checked.
