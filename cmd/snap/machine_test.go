@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/snapkeep/snap/internal/dbtest"
 	"github.com/snapkeep/snap/internal/sshdtest"
 )
 
@@ -32,6 +33,28 @@ func machineCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			"_KNOWN": filepath.Join(s.Home, ".ssh", "known_hosts")} {
 			ts.Setenv(args[0]+name, value)
 		}
+	}
+}
+
+// haveDatabases reports whether what scripts with databases need is installed.
+func haveDatabases() bool {
+	for _, program := range []string{"psql", "mariadb", "mariadbd", "sqlite3", "sshd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// databasesCommand is `databases`: PostgreSQL and MariaDB servers, which the clients in scripts connect to by themselves.
+func databasesCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		ts.Setenv("PGHOST", dbtest.PostgreSQL(t))
+		ts.Setenv("PGUSER", "postgres")
+		socket := dbtest.MariaDB(t)
+		ts.Setenv("MYSOCKET", socket)
+		ts.Check(os.MkdirAll(ts.MkAbs("home"), 0o755))
+		ts.Check(os.WriteFile(ts.MkAbs("home/.my.cnf"), []byte("[client]\nuser=root\nsocket="+socket+"\n"), 0o600))
 	}
 }
 

@@ -63,6 +63,7 @@ internal/verifier:
 internal/verifier/snapverify: internal/verifier
 
 internal/archtest:
+internal/dbtest:
 internal/torturetest:
 internal/vectortest:
 internal/proxytest:
