@@ -103,8 +103,20 @@ func (s *Source) checkStreams() error {
 			return at(err, where...)
 		}
 	}
+	for i, name := range s.Snapshots {
+		if err := plain("snapshot", name); err != nil {
+			return at(err, "snapshots", strconv.Itoa(i))
+		}
+		if seen[name] {
+			return at(fmt.Errorf("snapshot %q stands twice, or is a stream", name), "snapshots", strconv.Itoa(i))
+		}
+		seen[name] = true
+	}
 	if len(s.Streams) > 0 && s.Transport != TransportAgent {
 		return at(errors.New("streams need the agent"), "streams")
+	}
+	if len(s.Snapshots) > 0 && s.Transport != TransportAgent {
+		return at(errors.New("snapshots need the agent"), "snapshots")
 	}
 	return nil
 }

@@ -45,6 +45,8 @@ type Source struct {
 
 	Streams []Stream `yaml:"streams" doc:"dumps and other streams that the source's policy names"`
 
+	Snapshots []string `yaml:"snapshots" doc:"file-system snapshots that the source's policy names: made before its files are read, and removed after, whatever happens"`
+
 	Every Duration `yaml:"every" doc:"due so long after the last good snapshot; default 1d"`
 	Tags  []string `yaml:"tags" doc:"tags of the snapshots"`
 	Keep  *Keep    `yaml:"keep" doc:"which snapshots stay; without it the policy stored in the repository holds, and without that all stay"`

@@ -56,6 +56,8 @@ func TestParseRejects(t *testing.T) {
 		{"stream twice", source("streams: [{name: a}, {name: a}]"), `stream "a" stands twice`},
 		{"unknown kind", source("streams: [{name: a, kind: postgres}]"), `did you mean "postgresql"?`},
 		{"streams without an agent", "sources:\n  here:\n    transport: local\n    streams: [{name: a}]\n", "line 4: source \"here\": streams need the agent"},
+		{"snapshot twice", source("snapshots: [a, a]"), `line 5: source "web1": snapshot "a" stands twice`},
+		{"snapshots without an agent", "sources:\n  here:\n    transport: local\n    paths: [/a]\n    snapshots: [a]\n", "line 5: source \"here\": snapshots need the agent"},
 		{"unknown compression", source("compress: yes"), `compress "yes": there are auto, on, off`},
 		{"bad pattern", source(`exclude: ["[a"]`), "line 5"},
 		{"bad marker", source("exclude_if_present: [a/b]"), "exclude_if_present"},
@@ -283,6 +285,7 @@ func TestShownConfigurationIsTheSame(t *testing.T) {
 	var s Source
 	everything(reflect.ValueOf(&s).Elem())
 	s.Transport, s.Compress, s.Devices = TransportAgent, "on", []string{"/dev/sda"}
+	s.Snapshots = []string{"srv"}
 	s.ExcludeIfPresent = []string{".nobackup"}
 	s.Streams = []Stream{{Name: "crm.sql", Kind: "postgresql"}}
 	c := &Config{Repository: Repository{"/r", "/p", "cat", "/i"}, Parallel: 2, Sources: map[string]Source{"web1": s}}

@@ -44,9 +44,13 @@ func TestNoScenarioAgesOutGoodData(t *testing.T) {
 		"another machine":          func(d *day, _ int) { d.machine = "m2" },
 		"a machine without a name": func(d *day, _ int) { d.machine = "" },
 		// From the second day on the attacker changes nothing: what counts is the difference to the last good day.
-		"encrypted in place":    func(d *day, _ int) { d.FilesNew, d.FilesChanged, d.DataAdded, d.DataAddedPacked = 0, 900, 900<<20, 905<<20 },
-		"encrypted and renamed": func(d *day, _ int) { d.FilesNew, d.FilesChanged, d.DataAdded, d.DataAddedPacked = 1000, 0, 900<<20, 905<<20 },
-		"a canary touched":      func(d *day, _ int) { d.canaries = []string{"/srv/.canary"} },
+		"encrypted in place": func(d *day, _ int) {
+			d.FilesNew, d.FilesChanged, d.DataAdded, d.DataAddedPacked = 0, 900, 900<<20, 905<<20
+		},
+		"encrypted and renamed": func(d *day, _ int) {
+			d.FilesNew, d.FilesChanged, d.DataAdded, d.DataAddedPacked = 1000, 0, 900<<20, 905<<20
+		},
+		"a canary touched": func(d *day, _ int) { d.canaries = []string{"/srv/.canary"} },
 		"silent for days, then wiped": func(d *day, n int) {
 			d.silent = n%3 != 0
 			d.Summary = snapshot.Summary{Files: 1, Bytes: 1}

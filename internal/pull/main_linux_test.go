@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -19,9 +20,15 @@ import (
 	"github.com/snapkeep/snap/repo"
 )
 
-const agentPolicy = "SNAP_TEST_AGENT" // names the policy of this program as an agent
+const (
+	agentPolicy  = "SNAP_TEST_AGENT"  // names the policy of this program as an agent
+	keeperPolicy = "SNAP_TEST_KEEPER" // as the keeper of an agent's snapshots
+)
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(keeperPolicy); name != "" {
+		os.Exit(beKeeper(name))
+	}
 	if name := os.Getenv(agentPolicy); name != "" {
 		os.Exit(beAgent(name))
 	}
@@ -33,14 +40,34 @@ func beAgent(name string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
 	defer stop()
 	p, err := server.ReadPolicy(name)
+	var keeper *server.Keeper
+	if err == nil && len(p.Snapshots) > 0 {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), keeperPolicy+"="+name)
+		if keeper, err = server.StartKeeper(cmd); err == nil {
+			defer keeper.Close()
+		}
+	}
 	if err == nil {
 		_, err = server.Restrict(p)
 	}
 	if err == nil {
-		err = server.Serve(ctx, os.Stdin, os.Stdout, server.Options{Policy: p, Program: "test"})
+		err = server.Serve(ctx, os.Stdin, os.Stdout, server.Options{Policy: p, Program: "test", Keeper: keeper})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// beKeeper is `snap agent --keeper`.
+func beKeeper(name string) int {
+	p, err := server.ReadPolicy(name)
+	if err == nil {
+		err = server.Keep(p, name, os.Stdin, os.Stdout)
+	}
+	if err != nil {
 		return 1
 	}
 	return 0

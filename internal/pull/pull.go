@@ -172,7 +172,9 @@ func (p *Puller) guarded(ctx context.Context, c *config.Source, r *Result) (err 
 		if conn.received != nil {
 			r.In, r.Out = conn.received()
 		}
-		err = errors.Join(err, conn.close())
+		if e := conn.close(); e != nil && err == nil {
+			r.flaw(e)
+		}
 	}()
 	if err := p.backup(ctx, c, conn, r); err != nil {
 		return err

@@ -26,7 +26,9 @@ func TestDue(t *testing.T) {
 	r := vault(t, repo.CreateOptions{Options: repo.Options{Now: func() time.Time { return clock }}})
 	root := t.TempDir()
 	write(t, root+"/file", "text")
-	local := func(every string) config.Source { return parse(t, "transport: local\npaths: ["+root+"]\nevery: "+every) }
+	local := func(every string) config.Source {
+		return parse(t, "transport: local\npaths: ["+root+"]\nevery: "+every)
+	}
 	sources := map[string]config.Source{"daily": local("1d"), "often": local("10m"), "marked": local("1d"), "future": local("1d"), "never": local("1d")}
 	p := puller(r, sources)
 	p.Now = func() time.Time { return clock }
