@@ -171,7 +171,7 @@ func (s Snapshot) run(command []string) error {
 	defer cancel()
 	said := &bytes.Buffer{}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.Env, cmd.Stderr = dump.Environment(s.Env), said
+	cmd.Dir, cmd.Env, cmd.Stderr = "/", dump.Environment(s.Env), said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second

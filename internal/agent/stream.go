@@ -40,7 +40,7 @@ func (s *session) startStream(_ context.Context, m *protocol.StreamStartRequest,
 		return &protocol.Error{Code: protocol.CodeLimit, Text: fmt.Sprintf("%d streams run already", maxStreams)}
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
-	out, err := stream.FromCommand(m.Name, stream.Command{Args: c.Args, Env: dump.Environment(c.Env)}).Open(ctx)
+	out, err := stream.FromCommand(m.Name, stream.Command{Args: c.Args, Dir: "/", Env: dump.Environment(c.Env)}).Open(ctx)
 	if err != nil {
 		cancel()
 		return err

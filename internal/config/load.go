@@ -120,7 +120,7 @@ func parse(data []byte) (*Config, error) {
 var unknown = regexp.MustCompile(`field (.+) not found in type config\.(\w+)`)
 
 // mismatch is what it says of a value of another kind.
-var mismatch = regexp.MustCompile("cannot unmarshal !!\\w+ ?(.*) into (\\S+)$")
+var mismatch = regexp.MustCompile(`cannot unmarshal !!\w+ ?(.*) into (\S+)$`)
 
 // wanted says what a field of a Go type is written as.
 func wanted(goType string) string {

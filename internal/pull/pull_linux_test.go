@@ -1,9 +1,12 @@
 package pull_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -320,5 +323,59 @@ func TestServerStamps(t *testing.T) {
 	x := res.Snapshot
 	if !x.Time.Equal(at) || string(x.SourceName) != "x" || string(x.Host) != "web1.example.org" || len(x.Tags) != 1 || x.Origin == nil || x.Origin.Transport != "agent" || string(x.Origin.Program) != "test" {
 		t.Errorf("%+v, origin %+v", x, x.Origin)
+	}
+}
+
+// TestSQLiteInWALMode dumps a database that keeps a log beside it: while a program has it open, and when none has.
+func TestSQLiteInWALMode(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("sqlite3 is not installed")
+	}
+	s := newSite(t, "roots: [ROOT]\nwritable: [ROOT]\nstreams:\n  app.sql: {kind: sqlite, settings: {file: ROOT/app.db}}\n")
+	cmd := exec.Command(program, s.root+"/app.db")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(in, "PRAGMA journal_mode=WAL; CREATE TABLE t (v); INSERT INTO t VALUES ('first'); SELECT 'ready';\n"); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+	}
+	r := vault(t, repo.CreateOptions{})
+	dumped := func(state string) {
+		t.Helper()
+		res := one(t, r, s.source(t, "streams: [{name: app.sql}]"))
+		if res.Err != nil {
+			t.Fatalf("%s: %v", state, res.Err)
+		}
+		if text := content(t, r, res.Snapshot, "app.sql"); !strings.Contains(text, "INSERT INTO t VALUES('first');") || !strings.HasSuffix(text, "COMMIT;\n") {
+			t.Errorf("%s: %q", state, text)
+		}
+	}
+	dumped("open")
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	dumped("closed")
+	// Where nothing may be written it cannot be read, for which sqlite3 has no exit code: only the end mark tells.
+	write(t, s.policy, "roots: ["+s.root+"]\nstreams:\n  app.sql: {kind: sqlite, settings: {file: "+s.root+"/app.db}}\n")
+	if res := one(t, r, s.source(t, "streams: [{name: app.sql}]")); res.Snapshot != nil {
+		if text := content(t, r, res.Snapshot, "app.sql"); !strings.Contains(text, "INSERT INTO t VALUES('first');") {
+			t.Errorf("without a writable folder: %q", text)
+		}
 	}
 }
