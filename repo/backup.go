@@ -94,7 +94,7 @@ type BackupOptions struct {
 	Item     func(Item)    // told of each file, in path order, from one goroutine; must not block
 	Problem  func(Problem) // told of each problem, from several goroutines
 	// Check, if not nil, is asked before the snapshot is committed and may change its record, for
-	// instance mark it. An error means that no snapshot is made.
+	// instance mark it. An error means that no snapshot is made. A dry run asks as well.
 	Check func(s *Snapshot, parent *Snapshot) error
 }
 
@@ -161,10 +161,7 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		s.Parent = parent.ID.String()
 	}
 	result.Duration = r.now().Sub(begin)
-	if o.DryRun {
-		return result, nil
-	}
-	if o.SkipIfUnchanged && parent != nil {
+	if o.SkipIfUnchanged && parent != nil && !o.DryRun {
 		same, err := r.sameBelow(ctx, parent, s)
 		if err != nil || same {
 			return result, err
@@ -174,6 +171,9 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		if err := o.Check(s, previous); err != nil {
 			return nil, err
 		}
+	}
+	if o.DryRun {
+		return result, nil
 	}
 	if err := w.commit(ctx, s); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ const agentMemory = 40 << 20
 type agentFlags struct {
 	policy string
 	roots  []string
+	keeper bool
 }
 
 func (a *app) agentCommand() *cobra.Command {
@@ -44,6 +46,13 @@ belong to root, in folders that only root can change:
     exclude: [/home/*/.cache]
     streams:
       crm.sql: {kind: postgresql, settings: {database: crm, as: postgres}}
+    snapshots:
+      srv:
+        create: [btrfs, subvolume, snapshot, -r, /srv, /srv/.snap-pull]
+        remove: [btrfs, subvolume, delete, /srv/.snap-pull]
+
+A snapshot is made before files are read, and removed after, also if the connection
+is lost or the agent is killed. The folder where it can be read is one of the roots.
 
 The agent never writes: where the kernel has Landlock it cannot. It keeps nothing
 between two runs, and holds no secret of the repository.`,
@@ -54,6 +63,10 @@ between two runs, and holds no secret of the repository.`,
 	}
 	c.PersistentFlags().StringVar(&f.policy, "policy", "", "`file` with what is allowed (default "+agent.DefaultPolicy+")")
 	c.PersistentFlags().StringArrayVar(&f.roots, "root", nil, "allow `path` to be read, without a policy (repeatable)")
+	c.Flags().BoolVar(&f.keeper, "keeper", false, "make and remove snapshots for an agent")
+	if err := c.Flags().MarkHidden("keeper"); err != nil {
+		panic("snap: internal error: " + err.Error())
+	}
 	c.AddCommand(&cobra.Command{
 		Use:     "check",
 		Short:   "Check the policy and show what it allows",
@@ -98,16 +111,35 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.keeper {
+		return agent.Keep(policy, place, a.stdin, a.stdout)
+	}
+	var keeper *agent.Keeper
+	if len(policy.Snapshots) > 0 {
+		if keeper, err = startKeeper(place); err != nil {
+			return err
+		}
+		defer keeper.Close() // what it could not remove it tries again at the next pull
+	}
 	debug.SetMemoryLimit(agentMemory)
 	enforced, err := agent.Restrict(policy)
 	if err != nil {
 		return fail(exitFatal, "give up the right to write: %w", err)
 	}
-	err = agent.Serve(ctx, a.stdin, a.stdout, agent.Options{Policy: policy, Place: place, Program: "snap " + version, Enforced: enforced})
+	err = agent.Serve(ctx, a.stdin, a.stdout, agent.Options{Policy: policy, Place: place, Program: "snap " + version, Enforced: enforced, Keeper: keeper})
 	if errors.Is(err, os.ErrClosed) {
 		return nil
 	}
 	return err
+}
+
+// startKeeper starts this program as the keeper of snapshots, before the agent gives up its rights.
+func startKeeper(policy string) (*agent.Keeper, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return agent.StartKeeper(exec.Command(program, "agent", "--keeper", "--policy", policy))
 }
 
 // agentCheck shows what a policy allows.
@@ -128,7 +160,8 @@ func (a *app) agentCheck(f *agentFlags) error {
 			Devices     []string `json:"devices,omitempty"`
 			Exclude     []string `json:"exclude,omitempty"`
 			Streams     []stream `json:"streams,omitempty"`
-		}{MessageType: "policy", Policy: place, Roots: p.Roots, Devices: p.Devices, Exclude: p.Exclude}
+			Snapshots   []string `json:"snapshots,omitempty"`
+		}{MessageType: "policy", Policy: place, Roots: p.Roots, Devices: p.Devices, Exclude: p.Exclude, Snapshots: slices.Sorted(maps.Keys(p.Snapshots))}
 		for _, name := range slices.Sorted(maps.Keys(p.Streams)) {
 			out.Streams = append(out.Streams, stream{name, p.Streams[name].Kind})
 		}
@@ -149,6 +182,10 @@ func (a *app) agentCheck(f *agentFlags) error {
 			what = strings.Join(s.Command, " ")
 		}
 		a.printf("%-20s %s", "may be run", fmt.Sprintf("%s: %s", name, what))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Snapshots)) {
+		s := p.Snapshots[name]
+		a.printf("%-20s %s: %s; then: %s", "may be made", name, strings.Join(s.Create, " "), strings.Join(s.Remove, " "))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/spf13/cobra"
@@ -50,11 +51,18 @@ SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 			if err != nil {
 				return err
 			}
+			if a.global.json {
+				values, err := config.Values(conf)
+				if err != nil {
+					return err
+				}
+				return a.jsonLine(values)
+			}
 			text, err := config.Show(conf)
 			if err != nil {
 				return err
 			}
-			a.printf("%s", text)
+			a.printf("%s", strings.TrimSpace(text))
 			return nil
 		},
 	}, &cobra.Command{
@@ -63,7 +71,7 @@ SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 		Example: "  snap config example > ~/.config/snap/snap.yaml",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			a.printf("%s", config.Example)
+			a.printf("%s", strings.TrimSpace(config.Example))
 			return nil
 		},
 	}, &cobra.Command{

@@ -16,18 +16,19 @@ const guides = "../../docs/guides"
 
 var (
 	guideBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+	fileBlock  = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
 	guideLine  = regexp.MustCompile(`(?m)^guide (\S+) ([0-9]+)`)
 	exportLine = regexp.MustCompile(`(?m)^export .*$`)
 )
 
-// blocks returns the commands of a guide.
-func blocks(guide string) ([]string, error) {
+// blocks returns the parts of a guide that are fenced alike: commands, or files.
+func blocks(guide string, fence *regexp.Regexp) ([]string, error) {
 	text, err := os.ReadFile(guide)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, m := range guideBlock.FindAllStringSubmatch(string(text), -1) {
+	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
 		out = append(out, m[1])
 	}
 	return out, nil
@@ -49,8 +50,18 @@ func TestGuides(t *testing.T) {
 			e.Setenv("TZ", "UTC")
 			return nil
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "databases" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return haveDatabases(), nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"guide": func(ts *testscript.TestScript, neg bool, args []string) { guideCommand(ts, neg, dir, args) },
+			"guide":     func(ts *testscript.TestScript, neg bool, args []string) { guideCommand(ts, neg, dir, args) },
+			"guidefile": func(ts *testscript.TestScript, neg bool, args []string) { guideFileCommand(ts, dir, args) },
+			"databases": databasesCommand(t),
+			"exit":      exitCommand,
+			"machine":   machineCommand(t),
 		},
 	})
 }
@@ -61,7 +72,7 @@ func guideCommand(ts *testscript.TestScript, neg bool, dir string, args []string
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: guide file number [code]")
 	}
-	all, err := blocks(filepath.Join(dir, args[0]))
+	all, err := blocks(filepath.Join(dir, args[0]), guideBlock)
 	ts.Check(err)
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
@@ -81,6 +92,23 @@ func guideCommand(ts *testscript.TestScript, neg bool, dir string, args []string
 	}
 }
 
+// guideFileCommand is `guidefile FILE N NAME`: the N-th file of a guide is written to a place.
+func guideFileCommand(ts *testscript.TestScript, dir string, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: guidefile file number name")
+	}
+	all, err := blocks(filepath.Join(dir, args[0]), fileBlock)
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if n < 1 || n > len(all) {
+		ts.Fatalf("%s has %d files", args[0], len(all))
+	}
+	name := ts.MkAbs(args[2])
+	ts.Check(os.MkdirAll(filepath.Dir(name), 0o755))
+	ts.Check(os.WriteFile(name, []byte(all[n-1]), 0o644))
+}
+
 // TestGuidesAreTried makes sure that no command of a guide is left out.
 func TestGuidesAreTried(t *testing.T) {
 	files, err := filepath.Glob(guides + "/*.md")
@@ -88,7 +116,7 @@ func TestGuidesAreTried(t *testing.T) {
 		t.Fatalf("no guides: %v", err)
 	}
 	for _, file := range files {
-		all, err := blocks(file)
+		all, err := blocks(file, guideBlock)
 		if err != nil || len(all) == 0 {
 			t.Errorf("%s: %d commands, %v", file, len(all), err)
 		}

@@ -21,7 +21,7 @@ import (
 )
 
 type pullFlags struct {
-	all, dryRun, force bool
+	all, dryRun, force, accept bool
 }
 
 func (a *app) pullCommand() *cobra.Command {
@@ -37,7 +37,8 @@ The machines hold no credential to the repository: this server connects to them,
 reads, and says when and under which name a snapshot was made. Sources are pulled
 side by side, and one that fails stops no other. A source that looks wrong (empty,
 shrunk, another machine, changed all over) gets its snapshot all the same, marked
-suspicious; nothing of that source is forgotten until somebody has looked at it.
+suspicious; nothing of that source is forgotten until somebody has looked at it. If
+all is well, --accept makes a snapshot that counts as a good one.
 
 The exit code is that of the worst result: 0, 3 (something could not be read), 24
 and 23 (a guard tripped), 20 (cannot be reached), 22 (refused), 21 (wrong host
@@ -52,6 +53,7 @@ key), and 1 for all other failures.`,
 	fs := c.Flags()
 	fs.BoolVar(&f.all, "all", false, "pull all sources, due or not")
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "read everything, keep nothing")
+	fs.BoolVar(&f.accept, "accept", false, "take the named sources for good as they are, whatever looks wrong")
 	fs.BoolVarP(&f.force, "force", "f", false, "read all files again, even unchanged ones")
 	return c
 }
@@ -85,22 +87,42 @@ func (a *app) secretInEnvironment() bool {
 
 // configFile returns where the configuration is: --config, SNAP_CONFIG, the user's, or the machine's.
 func (a *app) configFile() (string, error) {
+	name, tried := a.findConfig()
+	if name == "" {
+		return "", fail(exitUsage, "there is no configuration: neither %s", strings.Join(tried, " nor ")).withHint("begin with: snap config example > " + tried[0])
+	}
+	return name, nil
+}
+
+// findConfig returns the name of the configuration, or an empty one and where it was looked for.
+func (a *app) findConfig() (name string, tried []string) {
 	for _, name := range []string{a.global.config, a.getenv("SNAP_CONFIG")} {
 		if name != "" {
 			return name, nil
 		}
 	}
-	var tried []string
 	if dir, err := a.configFolder(); err == nil {
 		tried = append(tried, dir+"/snap.yaml")
 	}
 	tried = append(tried, "/etc/snap/snap.yaml")
 	for _, name := range tried {
 		if _, err := os.Stat(name); err == nil {
-			return name, nil
+			return name, tried
 		}
 	}
-	return "", fail(exitUsage, "there is no configuration: neither %s", strings.Join(tried, " nor ")).withHint("begin with: snap config example > " + tried[0])
+	return "", tried
+}
+
+// configured returns the place of the repository in the configuration, empty if there is none.
+func (a *app) configured() (string, error) {
+	if name, _ := a.findConfig(); name == "" {
+		return "", nil
+	}
+	c, err := a.loadConfig()
+	if err != nil {
+		return "", err
+	}
+	return c.Repository.Location, nil
 }
 
 // withPuller opens the repository of the configuration for fn.
@@ -118,8 +140,11 @@ func (a *app) pull(ctx context.Context, names []string, f *pullFlags) error {
 	if f.all && len(names) > 0 {
 		return usageError("name sources or give --all, not both")
 	}
+	if f.accept && len(names) == 0 {
+		return usageError("--accept is for sources that somebody has looked at: name the sources")
+	}
 	return a.withPuller(ctx, func(p *pull.Puller) error {
-		p.DryRun, p.Force = f.dryRun, f.force
+		p.DryRun, p.Force, p.Accept = f.dryRun, f.force, f.accept
 		return a.pullWith(ctx, p, names, f.all)
 	})
 }
@@ -147,7 +172,7 @@ func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string, all 
 func (a *app) chosen(ctx context.Context, p *pull.Puller, names []string, all bool) ([]string, error) {
 	for _, name := range names {
 		if _, ok := p.Config.Sources[name]; !ok {
-			return nil, usageError("there is no source %q in the configuration", name).withHint("list them with: snap source list")
+			return nil, usageError("there is no source %q in the configuration", name).withHint("list them with: snap config show")
 		}
 	}
 	if len(names) > 0 {
@@ -212,16 +237,19 @@ func (a *app) pulled(r *pull.Result) {
 	}
 	if r.Err != nil {
 		a.line(a.stderr, fmt.Sprintf("snap: %s: no snapshot was made: %v", r.Source, r.Err))
-		if _, hint := classify(r.Err); hint != "" && code != exitFatal {
-			a.line(a.stderr, "hint: "+pullHint(code, hint))
+		if hint := pullHint(code, r.Err); hint != "" {
+			a.line(a.stderr, "hint: "+hint)
 		}
 		return
 	}
-	if r.Why != "" {
+	switch {
+	case r.Guard == guard.None && r.Why != "":
+		a.line(a.stderr, fmt.Sprintf("snap: %s: accepted: %s", r.Source, r.Why))
+	case r.Why != "":
 		a.line(a.stderr, fmt.Sprintf("snap: %s: suspicious: %s", r.Source, r.Why))
-		a.line(a.stderr, "hint: look at it; nothing of this source is forgotten until a snapshot without suspicion is made. See: snap diff, snap snapshots --source "+r.Source)
+		a.line(a.stderr, "hint: look at it; nothing of this source is forgotten until a good snapshot is made. See: snap diff; if all is well: snap pull --accept "+r.Source)
 	}
-	if a.global.verbose == 0 && word == "ok" && !term.IsTerminal(a.stdout) {
+	if a.global.verbose == 0 && word == "ok" && r.Snapshot != nil && !term.IsTerminal(a.stdout) {
 		return
 	}
 	id := "dry run"
@@ -232,17 +260,19 @@ func (a *app) pulled(r *pull.Result) {
 		r.Summary.FilesChanged, term.Size(r.Summary.DataAddedPacked), term.Size(r.In), r.Duration.Round(time.Millisecond))
 }
 
-func pullHint(code int, hint string) string {
+// pullHint says what to do about a source that gave no snapshot.
+func pullHint(code int, err error) string {
 	switch code {
 	case exitNoSource:
-		return "is it up, and can this server reach it? try: snap source test"
+		return "is it up, and can this server reach it?"
 	case exitHostKey:
 		return "if the host was set up anew, compare the fingerprints and replace the line in known_hosts; else somebody is in between"
 	case exitRefused:
-		return "check the key, and the forced command on the source: snap source test"
+		return "check the key of the pull here, its line in authorized_keys there, and what the policy there allows: snap agent check"
 	case exitRootMissing:
 		return "check the path; is the disk mounted?"
 	}
+	_, hint := classify(err)
 	return hint
 }
 
@@ -264,6 +294,10 @@ func pullCode(r *pull.Result) (code int, word string) {
 		return exitRefused, "refused"
 	case errors.Is(err, repo.ErrRootMissing):
 		return exitRootMissing, "root missing"
+	case errors.Is(err, pull.ErrRunning):
+		return exitLocked, "under way"
+	case errors.Is(err, pull.ErrTimeout):
+		return exitFatal, "too slow"
 	case errors.Is(err, pull.ErrUnreachable), errors.Is(err, agent.ErrConnection):
 		return exitNoSource, "unreachable"
 	}

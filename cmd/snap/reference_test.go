@@ -3,15 +3,21 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/config"
 	"github.com/spf13/cobra"
 )
 
-var update = flag.Bool("update", false, "write docs/cli.md")
+var update = flag.Bool("update", false, "write docs/cli.md and docs/config.md")
 
-const manual = "../../docs/cli.md"
+// manuals are the files of docs that are made.
+var manuals = map[string]func() string{
+	"../../docs/cli.md":    func() string { return reference(commandLine()) },
+	"../../docs/config.md": config.Reference,
+}
 
 func commandLine() *cobra.Command {
 	a := &app{system: system{getenv: func(string) string { return "" }}}
@@ -19,18 +25,20 @@ func commandLine() *cobra.Command {
 }
 
 func TestReferenceIsUpToDate(t *testing.T) {
-	want := reference(commandLine())
-	if *update {
-		if err := os.WriteFile(manual, []byte(want), 0o644); err != nil {
+	for name, made := range manuals {
+		want := made()
+		if *update {
+			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(name)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile(manual)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Errorf("%s is out of date: run make docs", manual)
+		if string(got) != want {
+			t.Errorf("%s is out of date: run make docs", name)
+		}
 	}
 }
 
@@ -54,12 +62,12 @@ func TestEveryCommandHasExamples(t *testing.T) {
 // as users use it.
 func TestEveryCommandHasAScript(t *testing.T) {
 	var all strings.Builder
-	files, err := os.ReadDir("testdata/script")
+	files, err := filepath.Glob("testdata/[rs]*/*.txtar") // script and remote
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		data, err := os.ReadFile("testdata/script/" + f.Name())
+		data, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,6 +38,8 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			"exit":    exitCommand,
 			"capture": captureCommand,
 			"live":    liveCommand(t),
+			"expand":  expandCommand,
+			"machine": machineCommand(t),
 			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
 			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
 		},

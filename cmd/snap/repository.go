@@ -21,7 +21,7 @@ type place struct {
 	isDefault bool
 }
 
-// place returns where the repository is: flag, environment, or the default.
+// place returns where the repository is: flag, environment, configuration, or the default.
 func (a *app) place() (place, error) {
 	g := &a.global
 	if g.repository != "" && g.repositoryFile != "" {
@@ -36,6 +36,9 @@ func (a *app) place() (place, error) {
 		if try.file != "" {
 			return placeFromFile(try.file)
 		}
+	}
+	if location, err := a.configured(); location != "" || err != nil {
+		return place{location: location}, err
 	}
 	data, err := a.dataFolder()
 	return place{location: filepath.Join(data, "repository"), isDefault: true}, err

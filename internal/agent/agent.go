@@ -30,6 +30,7 @@ type Options struct {
 	Place    string   // of the policy, for the server's information
 	Program  string   // name and version
 	Enforced []string // what Restrict has achieved
+	Keeper   *Keeper  // makes the policy's snapshots; nil makes none
 	// Workers is how many questions are worked on at once; 0 means 3.
 	Workers int
 	// Now is the clock; nil means time.Now.
@@ -69,6 +70,11 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	}
 	if o.Workers == 0 {
 		o.Workers = 3
+	}
+	if o.Keeper != nil {
+		if err := o.Keeper.share(false); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/snapkeep/snap/internal/filter"
 	"github.com/snapkeep/snap/internal/source/dump"
@@ -35,6 +36,8 @@ type Policy struct {
 	Exclude []string `yaml:"exclude"`
 	// Streams are the commands that may be run, by name.
 	Streams map[string]Stream `yaml:"streams"`
+	// Snapshots are file-system snapshots that may be made while files are read, by name.
+	Snapshots map[string]Snapshot `yaml:"snapshots"`
 	// RateLimit bounds what is sent, in bytes a second. 0 means no bound.
 	RateLimit int64 `yaml:"rate_limit"`
 	// Writable are folders that the commands may write in; the agent itself never writes.
@@ -51,6 +54,32 @@ type Stream struct {
 	Command  []string          `yaml:"command"` // of kind command: the program and its arguments; no shell sees them
 	Env      map[string]string `yaml:"env"`
 	Settings map[string]string `yaml:"settings"` // of other kinds
+}
+
+// Snapshot is a file-system snapshot: how it is made, and removed. No shell sees the commands, and they run with all rights
+// of the agent's user. Where it can be read is one of the policy's Roots.
+type Snapshot struct {
+	Create  []string          `yaml:"create"`
+	Remove  []string          `yaml:"remove"`
+	Env     map[string]string `yaml:"env"`
+	Seconds int               `yaml:"timeout_seconds"` // that each command may take; 0 means 300
+}
+
+func (s Snapshot) timeout() time.Duration {
+	if s.Seconds == 0 {
+		return DefaultSnapshotTimeout
+	}
+	return time.Duration(s.Seconds) * time.Second
+}
+
+func (s Snapshot) check() error {
+	if len(s.Create) == 0 || s.Create[0] == "" || len(s.Remove) == 0 || s.Remove[0] == "" {
+		return errors.New("it needs a command to create it, and one to remove it")
+	}
+	if s.Seconds < 0 || s.Seconds > 24*3600 {
+		return fmt.Errorf("timeout_seconds %d is not 1 to 86400", s.Seconds)
+	}
+	return nil
 }
 
 // ReadPolicy reads the policy file. It has to belong to root or to the user of this process, and nobody else may be able to
@@ -138,6 +167,14 @@ func (p *Policy) Check() error {
 		}
 		if _, err := s.resolve(); err != nil {
 			return fmt.Errorf("stream %q: %w", name, err)
+		}
+	}
+	for name, s := range p.Snapshots {
+		if _, twice := p.Streams[name]; twice || name == "" || strings.ContainsAny(name, "/\x00\n") {
+			return fmt.Errorf("snapshot %q: a name without slash and line break, which no stream has, is needed", name)
+		}
+		if err := s.check(); err != nil {
+			return fmt.Errorf("snapshot %q: %w", name, err)
 		}
 	}
 	var err error

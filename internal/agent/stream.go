@@ -21,8 +21,11 @@ type running struct {
 	offset int64
 }
 
-// startStream starts a command of the policy.
+// startStream starts a command of the policy, or makes a snapshot of it.
 func (s *session) startStream(_ context.Context, m *protocol.StreamStartRequest, a *answer) error {
+	if _, ok := s.o.Policy.Snapshots[m.Name]; ok && s.o.Keeper != nil {
+		return s.startSnapshot(m.Name, a)
+	}
 	of, ok := s.o.Policy.Streams[m.Name]
 	if !ok {
 		return &protocol.Error{Code: protocol.CodeRefused, Text: fmt.Sprintf("the policy of this source has no stream %q", m.Name)}
@@ -37,11 +40,27 @@ func (s *session) startStream(_ context.Context, m *protocol.StreamStartRequest,
 		return &protocol.Error{Code: protocol.CodeLimit, Text: fmt.Sprintf("%d streams run already", maxStreams)}
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
-	out, err := stream.FromCommand(m.Name, stream.Command{Args: c.Args, Env: dump.Environment(c.Env)}).Open(ctx)
+	out, err := stream.FromCommand(m.Name, stream.Command{Args: c.Args, Dir: "/", Env: dump.Environment(c.Env)}).Open(ctx)
 	if err != nil {
 		cancel()
 		return err
 	}
+	s.handle++
+	s.streams[s.handle] = &running{out: out, cancel: cancel}
+	a.buf = (&protocol.StreamHandle{Handle: s.handle}).Append(a.buf)
+	return nil
+}
+
+// startSnapshot makes a snapshot, which lasts until its stream is stopped or the session ends.
+func (s *session) startSnapshot(name string, a *answer) error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	out, err := s.o.Keeper.freeze(ctx, name)
+	if err != nil {
+		cancel()
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.handle++
 	s.streams[s.handle] = &running{out: out, cancel: cancel}
 	a.buf = (&protocol.StreamHandle{Handle: s.handle}).Append(a.buf)
@@ -105,7 +124,7 @@ func (s *session) drop(handle uint64) {
 	delete(s.streams, handle)
 }
 
-// stopStream kills the command of a stream.
+// stopStream kills the command of a stream, or removes a snapshot.
 func (s *session) stopStream(_ context.Context, m *protocol.StreamHandle, _ *answer) error {
 	r, err := s.stream(m.Handle)
 	if err != nil {
@@ -115,8 +134,11 @@ func (s *session) stopStream(_ context.Context, m *protocol.StreamHandle, _ *ans
 	r.cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.out.Close() // how a killed command ended is of no interest
-	return nil
+	err = r.out.Close()
+	if _, ok := r.out.(*frozen); !ok {
+		return nil // how a killed command ended is of no interest
+	}
+	return err
 }
 
 // stopStreams kills what still runs.

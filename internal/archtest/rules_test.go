@@ -9,7 +9,6 @@ internal/compress:
 internal/seal:
 internal/udiff:
 internal/filter:
-internal/config:
 internal/guard:
 internal/durable:
 internal/retention:
@@ -55,6 +54,7 @@ internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
 repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+internal/config: internal/filter
 internal/enrol: internal/sshconn
 internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/stream internal/sshconn internal/tree repo
 cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/sshconn internal/term internal/tree internal/udiff pack repo
@@ -63,6 +63,7 @@ internal/verifier:
 internal/verifier/snapverify: internal/verifier
 
 internal/archtest:
+internal/dbtest:
 internal/torturetest:
 internal/vectortest:
 internal/proxytest:

@@ -30,7 +30,7 @@ const (
 // Source is a machine, or a part of one, whose snapshots make a history.
 type Source struct {
 	Address   string `yaml:"address" doc:"[user@]host[:port], or an alias of ~/.ssh/config"`
-	Transport string `yaml:"transport" doc:"agent (default), or local for this machine"`
+	Transport string `yaml:"transport" enum:"agent local" doc:"agent (default), or local for this machine"`
 	SSH       SSH    `yaml:"ssh" doc:"how to connect"`
 	Host      string `yaml:"host" doc:"name of the host in the snapshots; default the host of the address"`
 
@@ -45,11 +45,13 @@ type Source struct {
 
 	Streams []Stream `yaml:"streams" doc:"dumps and other streams that the source's policy names"`
 
+	Snapshots []string `yaml:"snapshots" doc:"file-system snapshots that the source's policy names: made before its files are read, and removed after, whatever happens"`
+
 	Every Duration `yaml:"every" doc:"due so long after the last good snapshot; default 1d"`
 	Tags  []string `yaml:"tags" doc:"tags of the snapshots"`
 	Keep  *Keep    `yaml:"keep" doc:"which snapshots stay; without it the policy stored in the repository holds, and without that all stay"`
 
-	Compress string `yaml:"compress" doc:"compression on the way: auto (default), on or off"`
+	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default), on or off"`
 	Limits   Limits `yaml:"limits" doc:"what one pull may take"`
 	Guards   Guards `yaml:"guards" doc:"when a snapshot is suspicious"`
 	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server"`
@@ -66,7 +68,7 @@ type SSH struct {
 // Stream is a stream of a source.
 type Stream struct {
 	Name string `yaml:"name" doc:"name in the source's policy, and of the file in the snapshot"`
-	Kind string `yaml:"kind" doc:"postgresql, mysql, mariadb or sqlite: the end mark of the dump is checked here as well"`
+	Kind string `yaml:"kind" enum:"postgresql mysql mariadb sqlite command" doc:"postgresql, mysql, mariadb or sqlite: the end mark of the dump is checked here as well"`
 }
 
 // Keep says which snapshots stay.
@@ -115,4 +117,13 @@ const (
 	DefaultShrink      = 0.5
 	DefaultChanged     = 0.3
 	DefaultRenamed     = 0.5
+	DefaultAgent       = "snap agent"
 )
+
+// builtIn is what holds for sources where neither they nor the defaults say anything.
+func builtIn() Source {
+	share := func(p Percent) *Percent { return &p }
+	return Source{Transport: TransportAgent, Every: Duration(DefaultEvery), Compress: "auto", SSH: SSH{Agent: DefaultAgent},
+		Limits: Limits{Time: Duration(DefaultTime)}, Hooks: Hooks{Timeout: Duration(DefaultHookTimeout)},
+		Guards: Guards{Shrink: share(DefaultShrink), Changed: share(DefaultChanged), Renamed: share(DefaultRenamed)}}
+}

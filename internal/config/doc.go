@@ -2,5 +2,5 @@
 // (docs/config.md).
 //
 // It is one YAML file, or a folder whose *.yaml files are taken together. It is read strictly: what is not known is an
-// error that names file and line, and what may have been meant. Nothing in it is run by a shell.
+// error that names file and line, and what may have been meant. No shell runs what stands in it, but for password_command.
 package config

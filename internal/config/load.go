@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -25,59 +22,85 @@ var ErrInvalid = errors.New("configuration")
 const maxFile = 4 << 20 // bytes of a file
 
 // Load reads the file name, or all *.yaml files of the folder name, checks what it says, and fills each source with the
-// defaults. The error wraps ErrInvalid, or is that of reading.
+// defaults. The error wraps ErrInvalid and names file and line, or is that of reading.
 func Load(name string) (*Config, error) {
-	info, err := os.Stat(name)
+	files, err := filesOf(name)
 	if err != nil {
 		return nil, err
 	}
-	files := []string{name}
-	if info.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(name, "*.yaml")); err != nil {
-			return nil, err
-		}
-		if len(files) == 0 {
-			return nil, fmt.Errorf("%w: no *.yaml file in %s: %w", ErrInvalid, name, fs.ErrNotExist)
-		}
-	}
-	whole := &Config{Sources: map[string]Source{}}
+	l := newLoader()
 	for _, file := range files {
-		f, err := os.Open(file)
+		data, err := read(file)
 		if err != nil {
 			return nil, err
 		}
-		data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-		if len(data) > maxFile {
-			return nil, fmt.Errorf("%w %s: larger than 4 MiB", ErrInvalid, file)
-		}
-		part, err := parse(data)
-		if err == nil {
-			err = whole.add(part)
-		}
-		if err != nil {
+		if err := l.add(file, data); err != nil {
 			return nil, fmt.Errorf("%w %s: %w", ErrInvalid, file, err)
 		}
 	}
-	if err := whole.complete(); err != nil {
-		return nil, fmt.Errorf("%w %s: %w", ErrInvalid, name, err)
+	if file, err := l.complete(); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrInvalid, or(file, name), err)
 	}
-	return whole, nil
+	return l.whole, nil
 }
 
 // Parse parses, checks and completes one file.
 func Parse(data []byte) (*Config, error) {
-	c, err := parse(data)
+	l := newLoader()
+	err := l.add("", data)
 	if err == nil {
-		err = c.complete()
+		_, err = l.complete()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return c, nil
+	return l.whole, nil
+}
+
+// filesOf returns the files of a configuration, in the order of their names.
+func filesOf(name string) ([]string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{name}, nil
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".yaml") && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, filepath.Join(name, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%w: no *.yaml file in %s: %w", ErrInvalid, name, fs.ErrNotExist)
+	}
+	return files, nil
+}
+
+// read reads a file. One that everybody can write to would let everybody run commands as whoever pulls.
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("%w %s: everybody can write to it, and it names commands to run: chmod o-w", ErrInvalid, file)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%w %s: larger than 4 MiB", ErrInvalid, file)
+	}
+	return data, err
 }
 
 func parse(data []byte) (*Config, error) {
@@ -96,6 +119,24 @@ func parse(data []byte) (*Config, error) {
 // unknown is what the decoder says of a field that is not there.
 var unknown = regexp.MustCompile(`field (.+) not found in type config\.(\w+)`)
 
+// mismatch is what it says of a value of another kind.
+var mismatch = regexp.MustCompile(`cannot unmarshal !!\w+ ?(.*) into (\S+)$`)
+
+// wanted says what a field of a Go type is written as.
+func wanted(goType string) string {
+	switch {
+	case strings.HasPrefix(goType, "[]"):
+		return "a list, as [one, two],"
+	case strings.HasPrefix(goType, "int"):
+		return "a whole number"
+	case goType == "bool":
+		return "true or false"
+	case goType == "string":
+		return "a text"
+	}
+	return "a mapping, as {name: value},"
+}
+
 // explain rewrites errors of the decoder for people.
 func explain(err error) error {
 	var te *yaml.TypeError
@@ -104,9 +145,13 @@ func explain(err error) error {
 	}
 	var lines []string
 	for _, e := range te.Errors {
-		lines = append(lines, unknown.ReplaceAllStringFunc(e, func(s string) string {
+		e = unknown.ReplaceAllStringFunc(e, func(s string) string {
 			m := unknown.FindStringSubmatch(s)
 			return suggest(m[1], m[2])
+		})
+		lines = append(lines, mismatch.ReplaceAllStringFunc(e, func(s string) string {
+			m := mismatch.FindStringSubmatch(s)
+			return strings.TrimSpace(fmt.Sprintf("%s is needed here, not %s", wanted(m[2]), strings.ReplaceAll(m[1], "`", `"`)))
 		}))
 	}
 	return errors.New(strings.Join(lines, "; "))
@@ -115,16 +160,33 @@ func explain(err error) error {
 // suggest says that a type has no field of the name, and which one may be meant.
 func suggest(name, typeName string) string {
 	all := fieldsOf(typeName)
-	best, distance := "", len(name)/2+1
-	for _, f := range all {
-		if d := editDistance(name, f); d < distance {
-			best, distance = f, d
-		}
-	}
-	if best != "" {
+	if best := nearest(name, all); best != "" {
 		return fmt.Sprintf("there is no %q here; did you mean %q?", name, best)
 	}
 	return fmt.Sprintf("there is no %q here; there are %s", name, strings.Join(all, ", "))
+}
+
+// nearest returns the word that is nearest to what was written, "" if none is near.
+func nearest(written string, words []string) string {
+	best, distance := "", len(written)/2+1
+	for _, w := range words {
+		if d := editDistance(strings.ToLower(written), w); d < distance {
+			best, distance = w, d
+		}
+	}
+	return best
+}
+
+// choice checks a value of which there are few.
+func choice(what, value string, known ...string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	hint := ""
+	if best := nearest(value, known); best != "" {
+		hint = fmt.Sprintf("; did you mean %q?", best)
+	}
+	return fmt.Errorf("%s %q: there are %s%s", what, value, strings.Join(known, ", "), hint)
 }
 
 var types = []any{Config{}, Repository{}, Source{}, SSH{}, Stream{}, Keep{}, Limits{}, Guards{}, Hooks{}}
@@ -161,125 +223,9 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// add takes over what another file of the folder says.
-func (c *Config) add(part *Config) error {
-	if part.Repository != (Repository{}) {
-		if c.Repository != (Repository{}) {
-			return errors.New("repository stands in another file already")
-		}
-		c.Repository = part.Repository
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
 	}
-	if part.Parallel != 0 {
-		c.Parallel = part.Parallel
-	}
-	if !reflect.ValueOf(part.Defaults).IsZero() {
-		if !reflect.ValueOf(c.Defaults).IsZero() {
-			return errors.New("defaults stand in another file already")
-		}
-		c.Defaults = part.Defaults
-	}
-	for name, s := range part.Sources {
-		if _, twice := c.Sources[name]; twice {
-			return fmt.Errorf("source %q stands in another file already", name)
-		}
-		c.Sources[name] = s
-	}
-	return nil
-}
-
-// complete fills sources with the defaults and checks them.
-func (c *Config) complete() error {
-	if c.Parallel == 0 {
-		c.Parallel = DefaultParallel
-	}
-	if c.Parallel < 1 || c.Parallel > 256 {
-		return fmt.Errorf("parallel: %d is not 1 to 256", c.Parallel)
-	}
-	if c.Defaults.Address != "" {
-		return errors.New("defaults: an address is no default")
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Sources)) {
-		s := c.Sources[name]
-		fill(reflect.ValueOf(&s).Elem(), reflect.ValueOf(c.Defaults))
-		if s.Transport == "" {
-			s.Transport = TransportAgent
-		}
-		if err := s.check(name); err != nil {
-			return fmt.Errorf("source %q: %w", name, err)
-		}
-		c.Sources[name] = s
-	}
-	return nil
-}
-
-// fill gives fields that are zero their default; structs field by field.
-func fill(v, defaults reflect.Value) {
-	for i := range v.NumField() {
-		f, d := v.Field(i), defaults.Field(i)
-		switch {
-		case f.Kind() == reflect.Struct:
-			fill(f, d)
-		case f.IsZero():
-			f.Set(d)
-		}
-	}
-}
-
-func (s *Source) check(name string) error {
-	if err := plain("name", name); err != nil || name == "" {
-		return errors.New("the name of a source may not be empty, begin with -, or hold slashes or control characters")
-	}
-	switch s.Transport {
-	case TransportAgent:
-		if s.Address == "" {
-			return errors.New("address is missing: [user@]host[:port]")
-		}
-	case TransportLocal:
-		if s.Address != "" {
-			return errors.New("transport local has no address")
-		}
-	default:
-		return fmt.Errorf("transport %q: there are agent and local", s.Transport)
-	}
-	if len(s.Paths)+len(s.Devices)+len(s.Streams) == 0 {
-		return errors.New("there is nothing to pull: name paths, devices or streams")
-	}
-	for _, p := range slices.Concat(s.Paths, s.Devices) {
-		if !path.IsAbs(p) || path.Clean(p) != p || strings.ContainsFunc(p, unicode.IsControl) {
-			return fmt.Errorf("path %q: it has to be absolute, in its shortest form, without control characters", p)
-		}
-	}
-	for _, field := range []struct{ what, value string }{{"address", s.Address}, {"host", s.Host}, {"ssh identity", s.SSH.Identity}, {"ssh known_hosts", s.SSH.KnownHosts},
-		{"ssh agent_command", s.SSH.Agent}} {
-		if strings.HasPrefix(field.value, "-") || strings.ContainsFunc(field.value, unicode.IsControl) {
-			return fmt.Errorf("%s %q: it may not begin with - or hold control characters", field.what, field.value)
-		}
-	}
-	for _, st := range s.Streams {
-		if err := plain("stream", st.Name); err != nil {
-			return err
-		}
-		switch st.Kind {
-		case "", "command", "postgresql", "mysql", "mariadb", "sqlite":
-		default:
-			return fmt.Errorf("stream %q: kind %q: there are postgresql, mysql, mariadb, sqlite and command", st.Name, st.Kind)
-		}
-	}
-	if len(s.Streams) > 0 && s.Transport != TransportAgent {
-		return errors.New("streams need the agent")
-	}
-	switch s.Compress {
-	case "", "auto", "on", "off":
-	default:
-		return fmt.Errorf("compress %q: there are auto, on and off", s.Compress)
-	}
-	return nil
-}
-
-// plain checks a name that becomes a file name.
-func plain(what, name string) error {
-	if name == "" || strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".") || strings.Contains(name, "/") || strings.ContainsFunc(name, unicode.IsControl) {
-		return fmt.Errorf("%s %q: it may not be empty, begin with - or a dot, or hold slashes or control characters", what, name)
-	}
-	return nil
+	return s
 }

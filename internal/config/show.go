@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -13,14 +14,27 @@ import (
 
 // Show returns a configuration as YAML, with the defaults filled in and without what is not set.
 func Show(c *Config) (string, error) {
-	out := *c
-	out.Defaults = Source{}
-	node, err := nodeOf(reflect.ValueOf(out))
+	node, err := shown(c)
 	if err != nil {
 		return "", err
 	}
 	text, err := yaml.Marshal(node)
 	return string(text), err
+}
+
+// Values returns what Show says as a value for JSON.
+func Values(c *Config) (values any, err error) {
+	node, err := shown(c)
+	if err == nil {
+		err = node.Decode(&values)
+	}
+	return values, err
+}
+
+func shown(c *Config) (*yaml.Node, error) {
+	out := *c
+	out.Defaults = Source{}
+	return nodeOf(reflect.ValueOf(out))
 }
 
 // nodeOf returns a value as YAML, leaving out zero fields.
@@ -31,7 +45,7 @@ func nodeOf(v reflect.Value) (*yaml.Node, error) {
 	case Size:
 		return scalar(strconv.FormatInt(int64(x), 10)), nil
 	case *Percent:
-		return scalar(strconv.FormatFloat(100*float64(*x), 'f', -1, 64) + "%"), nil
+		return scalar(strconv.FormatFloat(math.Round(float64(*x)*1e11)/1e9, 'f', -1, 64) + "%"), nil
 	}
 	if v.Kind() == reflect.Struct {
 		n := &yaml.Node{Kind: yaml.MappingNode}
@@ -141,6 +155,9 @@ func schemaOf(t reflect.Type) map[string]any {
 			f := t.Field(i)
 			p := schemaOf(f.Type)
 			p["description"] = f.Tag.Get("doc")
+			if one := f.Tag.Get("enum"); one != "" {
+				p["enum"] = strings.Split(one, " ")
+			}
 			properties[f.Tag.Get("yaml")] = p
 		}
 		return map[string]any{"type": "object", "additionalProperties": false, "properties": properties}

@@ -82,7 +82,7 @@ func ParseSize(s string) (int64, error) {
 			continue
 		}
 		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || v < 0 || v*u.bytes > 1<<62 {
+		if err != nil || !(v >= 0 && v*u.bytes <= 1<<62) { // no number is neither
 			return 0, strconv.ErrSyntax
 		}
 		return int64(v * u.bytes), nil
@@ -97,7 +97,7 @@ type Percent float64
 func (p *Percent) UnmarshalYAML(n *yaml.Node) error {
 	number, ok := strings.CutSuffix(n.Value, "%")
 	v, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || v < 0 || v > 100 {
+	if !ok || err != nil || !(v >= 0 && v <= 100) { // no number is neither
 		return fmt.Errorf("line %d: %q is no share: write 50%%", n.Line, n.Value)
 	}
 	*p = Percent(v / 100)

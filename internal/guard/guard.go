@@ -15,9 +15,9 @@ import (
 type Look struct {
 	Files, Bytes    int64 // all regular files, and their sizes
 	New, Changed    int64 // files
-	Added, Packed   int64 // bytes of new file data, and what is stored of them
+	Added, Packed   int64 // bytes of new file data, and what is stored of them; of the time before: of all snapshots
 	Machine         string
-	Mounts          map[string]string // of each path: what is mounted where it lies
+	Mounts          map[string]string // of each path: what is mounted where it lies, empty if nothing that keeps files; nil if not known
 	CanariesTouched []string          // paths that changed or are gone
 }
 
@@ -44,8 +44,9 @@ const (
 const (
 	fewFiles   = 20
 	fewChanged = 50
-	stubborn   = 0.95 // packed to so much of its size, data does not compress
-	soft       = 0.85 // data that does
+	littleData = 64 << 10 // bytes; of less it is not told whether it compresses
+	stubborn   = 0.95     // packed to so much of its size, data does not compress
+	soft       = 0.85     // data that does
 )
 
 // Finding is a guard that tripped.
@@ -73,8 +74,9 @@ func Check(now, before *Look, l Limits) (found []Finding) {
 		add(Missing, "another machine answers: machine id %q, before %q", now.Machine, before.Machine)
 	}
 	for _, path := range sortedKeys(before.Mounts) {
-		if is, there := now.Mounts[path]; there && is != before.Mounts[path] {
-			add(Missing, "%s lies on %s, before on %s: is a file system not mounted?", path, is, before.Mounts[path])
+		was := before.Mounts[path]
+		if is, asked := now.Mounts[path]; asked && was != "" && is != was {
+			add(Missing, "%s lies on %s, before on %s: is a file system not mounted?", path, or(is, "nothing that keeps files"), was)
 		}
 	}
 	checkChanges(now, before, l, add)
@@ -92,17 +94,25 @@ func checkSize(now, before *Look, l Limits, add func(Class, string, ...any)) {
 
 func checkChanges(now, before *Look, l Limits, add func(Class, string, ...any)) {
 	gone := before.Files + now.New - now.Files
-	if before.Files >= fewFiles && now.Changed+now.New >= fewChanged {
-		touched := share(now.Changed+min(now.New, max(gone, 0)), before.Files)
-		was, is := ratio(before), ratio(now)
-		// Without figures of the time before, what is new has to be stubborn all the same.
-		if l.Changed < 1 && touched > l.Changed && is >= stubborn && (was == 0 || was <= soft) {
-			add(Anomaly, "%.0f %% of the files changed at once, and the new data does not compress (%.0f %% of its size)", 100*touched, 100*is)
-		}
-		if l.Renamed < 1 && gone > 0 && share(gone, before.Files) > l.Renamed && share(now.New, before.Files) > l.Renamed {
-			add(Anomaly, "%d of %d files are gone and %d are new: were all of them renamed?", gone, before.Files, now.New)
-		}
+	if before.Files < fewFiles || now.Changed+now.New < fewChanged {
+		return
 	}
+	if touched, is := touchedShare(now, before, gone), ratio(now); l.Changed < 1 && touched > l.Changed && is >= stubborn {
+		add(Anomaly, "%.0f %% of the files changed at once, and the new data does not compress (%.0f %% of its size)", 100*touched, 100*is)
+	}
+	if l.Renamed < 1 && gone > 0 && share(gone, before.Files) > l.Renamed && share(now.New, before.Files) > l.Renamed {
+		add(Anomaly, "%d of %d files are gone and %d are new: were all of them renamed?", gone, before.Files, now.New)
+	}
+}
+
+// touchedShare is the share of the files that changed in place or gave way to new ones. A source whose data never did
+// compress gets new files of that kind all the time: of it only those count that changed in place.
+func touchedShare(now, before *Look, gone int64) float64 {
+	n := now.Changed
+	if was := ratio(before); was <= soft {
+		n += min(now.New, max(gone, 0))
+	}
+	return share(n, before.Files)
 }
 
 // Worst returns the highest class and all reasons in one text.
@@ -132,10 +142,17 @@ func share(part, whole int64) float64 {
 
 // ratio is what is stored of new data, 0 if there was too little to tell.
 func ratio(l *Look) float64 {
-	if l.Added < 1<<20 {
+	if l.Added < littleData {
 		return 0
 	}
 	return share(l.Packed, l.Added)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/snapkeep/snap/internal/config"
+	"github.com/snapkeep/snap/internal/guard"
 )
 
 const hookTail = 2 << 10 // bytes of a hook's output that are kept for its error
@@ -40,8 +41,8 @@ func runHook(ctx context.Context, c config.Command, timeout time.Duration, env [
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil // what it left running in the background is not waited for
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -58,4 +59,38 @@ func (l *lastBytes) Write(p []byte) (int, error) {
 		l.data = l.data[over:]
 	}
 	return len(p), nil
+}
+
+// environment tells hooks what happened; nothing of it before the pull.
+func (r *Result) environment() []string {
+	result := "success"
+	switch {
+	case r.Err == nil && !r.read:
+		return []string{"SNAP_SOURCE=" + r.Source}
+	case r.Err != nil:
+		result = "failure"
+	case r.Guard != guard.None:
+		result = "suspicious"
+	case r.Partial:
+		result = "partial"
+	}
+	env := []string{"SNAP_SOURCE=" + r.Source, "SNAP_RESULT=" + result}
+	if r.Snapshot != nil {
+		env = append(env, "SNAP_SNAPSHOT="+r.Snapshot.ID.String())
+	}
+	if r.Err != nil {
+		env = append(env, "SNAP_ERROR="+strings.Map(printable, r.Err.Error()))
+	}
+	if r.Why != "" {
+		env = append(env, "SNAP_WHY="+strings.Map(printable, r.Why))
+	}
+	return env
+}
+
+// printable drops control characters, NUL above all, which no variable can hold.
+func printable(c rune) rune {
+	if c < ' ' || c == 0x7f {
+		return ' '
+	}
+	return c
 }

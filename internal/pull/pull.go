@@ -5,24 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
+	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
 	"github.com/snapkeep/snap/internal/snapshot"
-	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/repo"
 	"golang.org/x/sync/errgroup"
 )
 
 // ErrRunning says that another pull of the same source is under way on this machine.
 var ErrRunning = errors.New("another pull of this source is under way")
+
+// ErrTimeout says that a pull took more than its limit of time.
+var ErrTimeout = errors.New("too slow")
 
 // Puller pulls sources into a repository.
 type Puller struct {
@@ -34,6 +32,7 @@ type Puller struct {
 	Now      func() time.Time // nil means time.Now
 	DryRun   bool             // read everything, keep nothing
 	Force    bool             // read all files again
+	Accept   bool             // what guards find is told, and not held against the snapshot
 	Logger   *slog.Logger     // nil means nobody
 
 	log *slog.Logger
@@ -52,46 +51,11 @@ type Result struct {
 	In, Out  int64 // bytes on the wire
 	Duration time.Duration
 	Err      error // why no snapshot was made
+
+	read bool // the source was read to its end
 }
 
 const maxProblems = 100 // that a Result holds
-
-// Due returns the sources that are due, in order of their names: whose last good snapshot is older than they ask for.
-func (p *Puller) Due(ctx context.Context) ([]string, error) {
-	last, err := p.LastGood(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var due []string
-	for name, c := range p.Config.Sources {
-		s := last[name]
-		// A quarter of an hour of grace, so that a daily run does not slip by a day.
-		if s == nil || p.now().Sub(s.Time) >= c.Every.Or(config.DefaultEvery)-15*time.Minute {
-			due = append(due, name)
-		}
-	}
-	slices.Sort(due)
-	return due, nil
-}
-
-// LastGood returns the last snapshot of each configured source that is not suspicious.
-func (p *Puller) LastGood(ctx context.Context) (map[string]*repo.Snapshot, error) {
-	all, err := p.Repo.Snapshots(ctx, repo.Filter{})
-	if err != nil {
-		return nil, err
-	}
-	last := map[string]*repo.Snapshot{}
-	for _, s := range all {
-		name := string(s.SourceName)
-		if _, ours := p.Config.Sources[name]; !ours || s.HasMark(snapshot.MarkSuspicious) {
-			continue
-		}
-		if before := last[name]; before == nil || before.Sequence < s.Sequence {
-			last[name] = s
-		}
-	}
-	return last, nil
-}
 
 // Run pulls the sources side by side and returns a result for each, in the order of names. done, if not nil, is told of
 // each as it ends, from one goroutine at a time.
@@ -141,8 +105,18 @@ func (p *Puller) pull(ctx context.Context, name string) *Result {
 		return r
 	}
 	defer unlock()
-	p.withHooks(ctx, &c, r)
+	contained(r, func() { p.withHooks(ctx, &c, r) })
 	return r
+}
+
+// contained makes the error of its source of a panic: other sources go on.
+func contained(r *Result, do func()) {
+	defer func() {
+		if x := recover(); x != nil {
+			r.Err = fmt.Errorf("pull: internal error: %v\n%s", x, debug.Stack())
+		}
+	}()
+	do()
 }
 
 // withHooks pulls between the hooks.
@@ -151,13 +125,15 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	always := context.WithoutCancel(ctx)
 	note := func(err error) {
 		if err != nil {
-			r.problem(err.Error())
+			r.flaw(err)
 		}
 	}
 	defer func() { note(runHooks(always, c.Hooks.Finally, timeout, r.environment(), false)) }()
-	if r.Err = runHooks(ctx, c.Hooks.Before, timeout, r.environment(), true); r.Err == nil {
-		r.Err = p.guarded(ctx, c, r)
-	}
+	contained(r, func() {
+		if r.Err = runHooks(ctx, c.Hooks.Before, timeout, r.environment(), true); r.Err == nil {
+			r.Err = p.guarded(ctx, c, r)
+		}
+	})
 	if r.Err != nil || r.Guard != guard.None {
 		note(runHooks(always, c.Hooks.AfterFailure, timeout, r.environment(), false))
 		return
@@ -165,36 +141,10 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	note(runHooks(always, c.Hooks.AfterSuccess, timeout, r.environment(), false))
 }
 
-// environment tells hooks what happened.
-func (r *Result) environment() []string {
-	result := "success"
-	switch {
-	case r.Err != nil:
-		result = "failure"
-	case r.Guard != guard.None:
-		result = "suspicious"
-	case r.Partial:
-		result = "partial"
-	}
-	env := []string{"SNAP_SOURCE=" + r.Source, "SNAP_RESULT=" + result}
-	if r.Snapshot != nil {
-		env = append(env, "SNAP_SNAPSHOT="+r.Snapshot.ID.String())
-	}
-	if r.Err != nil {
-		env = append(env, "SNAP_ERROR="+strings.Map(printable, r.Err.Error()))
-	}
-	if r.Why != "" {
-		env = append(env, "SNAP_WHY="+strings.Map(printable, r.Why))
-	}
-	return env
-}
-
-// printable drops control characters, NUL above all, which no variable can hold.
-func printable(c rune) rune {
-	if c < ' ' || c == 0x7f {
-		return ' '
-	}
-	return c
+// flaw notes what went wrong beside the snapshot.
+func (r *Result) flaw(err error) {
+	r.Partial = true
+	r.problem(err.Error())
 }
 
 func (r *Result) problem(text string) {
@@ -206,210 +156,32 @@ func (r *Result) problem(text string) {
 // guarded pulls within the time limit.
 func (p *Puller) guarded(ctx context.Context, c *config.Source, r *Result) (err error) {
 	limit := c.Limits.Time.Or(config.DefaultTime)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the pull took more than %v", limit))
+	late := fmt.Errorf("%w: the pull took more than %v", ErrTimeout, limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
+	defer func() {
+		if err != nil && context.Cause(ctx) == late && !errors.Is(err, ErrTimeout) {
+			err = fmt.Errorf("%w: %w", late, err)
+		}
+	}()
 	conn, err := p.connect(ctx, r.Source, c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.close()) }()
+	defer func() {
+		if conn.received != nil {
+			r.In, r.Out = conn.received()
+		}
+		if e := conn.close(); e != nil && err == nil {
+			r.flaw(e)
+		}
+	}()
 	if err := p.backup(ctx, c, conn, r); err != nil {
 		return err
 	}
-	if conn.received != nil {
-		r.In, r.Out = conn.received()
+	r.read = true
+	if err := p.forget(ctx, c, r); err != nil {
+		r.flaw(fmt.Errorf("the snapshot was made, but what the policy does not keep is still there: %w", err))
 	}
-	return p.forget(ctx, c, r)
-}
-
-// backup makes the snapshot.
-func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, r *Result) error {
-	var (
-		mu      sync.Mutex // guards r.Problems and touched
-		touched []string
-	)
-	good, err := p.LastGood(ctx)
-	if err != nil {
-		return err
-	}
-	last := good[r.Source]
-	canaries := newCanaries(c.Guards.Canaries)
-	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
-		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
-		Parts: conn.parts, Origin: &conn.origin, Program: p.Program, DryRun: p.DryRun, Force: p.Force, AllowEmpty: true,
-		Item: canaries.watch(),
-		Problem: func(x repo.Problem) {
-			mu.Lock()
-			defer mu.Unlock()
-			r.problem(fmt.Sprintf("%s: %v", x.Path, x.Err))
-		},
-		Check: func(s, _ *repo.Snapshot) error {
-			if last != nil {
-				touched = canaries.touched()
-			}
-			r.Guard, r.Why = check(c, s, last, touched, conn)
-			if r.Guard != guard.None {
-				s.Marks, s.Why = append(s.Marks, snapshot.MarkSuspicious), r.Why
-			}
-			return nil
-		},
-	})
-	if err != nil {
-		return err
-	}
-	r.Snapshot, r.Summary, r.Partial = result.Snapshot, result.Summary, result.Partial
 	return nil
-}
-
-// check asks the guards.
-func check(c *config.Source, s, last *repo.Snapshot, touched []string, conn *connected) (guard.Class, string) {
-	now := lookOf(s)
-	now.CanariesTouched = touched
-	var before *guard.Look
-	if last != nil {
-		before = lookOf(last)
-	}
-	found := guard.Check(now, before, guard.Limits{Shrink: percent(c.Guards.Shrink, config.DefaultShrink), Changed: percent(c.Guards.Changed, config.DefaultChanged),
-		Renamed: percent(c.Guards.Renamed, config.DefaultRenamed), AllowEmpty: is(c.Guards.AllowEmpty), NewHost: is(c.Guards.NewHost)})
-	if conn.missing != nil {
-		for _, root := range conn.missing() {
-			found = append(found, guard.Finding{Class: guard.Missing, Why: "root missing: " + root})
-		}
-	}
-	return guard.Worst(found)
-}
-
-func lookOf(s *repo.Snapshot) *guard.Look {
-	l := &guard.Look{}
-	if x := s.Summary; x != nil {
-		l.Files, l.Bytes, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
-	}
-	if s.Origin != nil {
-		l.Machine, l.Mounts = string(s.Origin.Machine), s.Origin.Mounts
-	}
-	return l
-}
-
-func percent(p *config.Percent, otherwise float64) float64 {
-	if p == nil {
-		return otherwise
-	}
-	return float64(*p)
-}
-
-// hostOf returns the host label of a source's snapshots: the server's word, not the source's.
-func hostOf(c *config.Source) string {
-	if c.Host != "" {
-		return c.Host
-	}
-	if c.Address == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return ""
-		}
-		return name
-	}
-	if a, err := sshconn.ParseAddress(c.Address); err == nil {
-		return a.Host
-	}
-	return c.Address
-}
-
-// forget lets go of what the policy does not keep. A suspicious newest snapshot holds everything.
-func (p *Puller) forget(ctx context.Context, c *config.Source, r *Result) error {
-	if p.DryRun || r.Guard != guard.None {
-		return nil
-	}
-	policy, err := p.policy(ctx, c, r.Source)
-	if err != nil || policy == nil {
-		return err
-	}
-	plan, err := p.Repo.ForgetPlan(ctx, *policy, repo.Filter{Sources: []string{r.Source}}, repo.ForgetPlanOptions{})
-	if err != nil {
-		return fmt.Errorf("the snapshot was made, but nothing was forgotten: %w", err)
-	}
-	ids := plan.Remove()
-	if len(ids) == 0 {
-		return nil
-	}
-	if _, err := p.Repo.Forget(ctx, ids, repo.ForgetOptions{}); err != nil {
-		return fmt.Errorf("the snapshot was made, but not all could be forgotten: %w", err)
-	}
-	r.Forgot = len(ids)
-	return nil
-}
-
-// policy returns what to keep of a source: by the configuration, or as stored in the repository; nil for all.
-func (p *Puller) policy(ctx context.Context, c *config.Source, name string) (*repo.Policy, error) {
-	if k := c.Keep; k != nil {
-		return &repo.Policy{KeepLast: k.Last, KeepHourly: k.Hourly, KeepDaily: k.Daily, KeepWeekly: k.Weekly, KeepMonthly: k.Monthly, KeepYearly: k.Yearly}, nil
-	}
-	stored, err := p.Repo.Policy(ctx, snapshot.SourceIDOf(name))
-	if errors.Is(err, repo.ErrNoPolicy) {
-		return nil, nil
-	}
-	return &stored, err
-}
-
-// lock keeps a second pull of a source away. It is given back when this process ends, however that happens.
-func (p *Puller) lock(name string) (unlock func(), err error) {
-	if p.StateDir == "" {
-		return func() {}, nil
-	}
-	dir := filepath.Join(p.StateDir, "pull", p.Repo.ID())
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, snapshot.SourceIDOf(name).String()+".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, ErrRunning
-	}
-	return func() { f.Close() }, nil
-}
-
-// canaries notices files that nobody changes.
-type canaries struct {
-	unseen map[string]bool // paths without the leading slash
-	paths  []string
-	bad    []string
-}
-
-func newCanaries(paths []string) *canaries {
-	c := &canaries{unseen: map[string]bool{}, paths: paths}
-	for _, p := range paths {
-		c.unseen[strings.TrimPrefix(p, "/")] = true
-	}
-	return c
-}
-
-// watch returns what is to be told of each file, nil if there are no canaries: then nobody has to look at each.
-func (c *canaries) watch() func(repo.Item) {
-	if len(c.paths) == 0 {
-		return nil
-	}
-	return c.item
-}
-
-func (c *canaries) item(i repo.Item) {
-	if c.unseen[i.Path] {
-		delete(c.unseen, i.Path)
-		if i.Action != "unchanged" {
-			c.bad = append(c.bad, "/"+i.Path)
-		}
-	}
-}
-
-// touched returns the canaries that changed, are new, or are gone.
-func (c *canaries) touched() []string {
-	out := slices.Clone(c.bad)
-	for _, p := range c.paths {
-		if c.unseen[strings.TrimPrefix(p, "/")] {
-			out = append(out, p)
-		}
-	}
-	return out
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/filter"
@@ -145,6 +146,9 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 	if o.Files, o.Database, err = p.Repo.SourceChunkers(name); err != nil {
 		return nil, err
 	}
+	if len(c.Snapshots) > 0 {
+		o.Redials = -1 // after a cut it would be another state of the files
+	}
 	s := agent.New(dial, o)
 	hello, err := s.Connect(ctx)
 	if err != nil {
@@ -152,6 +156,11 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 	}
 	out := &connected{agent: s, close: s.Close, missing: s.Missing, received: s.Received, origin: snapshot.Origin{Transport: c.Transport,
 		Program: snapshot.Bytes(hello.Program), Machine: snapshot.Bytes(hello.Machine), Host: snapshot.Bytes(hello.Host)}}
+	thaw, err := freeze(ctx, s, c.Snapshots)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	out.close = func() error { return errors.Join(thaw(), s.Close()) }
 	if inventory, err := s.Inventory(ctx); err == nil {
 		out.origin.Mounts = mountsOf(slices.Concat(c.Paths, c.Devices), inventory.Mounts)
 	}
@@ -160,9 +169,9 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 		sources = append(sources, s)
 	}
 	if len(c.Streams) > 0 {
-		streams, parts, err := streamsOf(s, c.Streams)
+		streams, parts, err := streamsOf(s, kindsOf(c.Streams, hello.Streams))
 		if err != nil {
-			return nil, errors.Join(err, s.Close())
+			return nil, errors.Join(err, out.close())
 		}
 		sources, out.parts = append(sources, streams), parts
 	}
@@ -171,6 +180,31 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 	}
 	out.source = repo.Merge(sources...)
 	return out, nil
+}
+
+// thawTime is how long the removal of snapshots may take. Those that are still there then go when the agent ends.
+const thawTime = 15 * time.Minute
+
+// freeze makes the snapshots, in their order, and returns what removes them, the last one first, whatever has become of ctx.
+func freeze(ctx context.Context, s *agent.Source, names []string) (thaw func() error, err error) {
+	var thaws []func(context.Context) error
+	thaw = func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawTime)
+		defer cancel()
+		var errs []error
+		for _, t := range slices.Backward(thaws) {
+			errs = append(errs, t(ctx))
+		}
+		return errors.Join(errs...)
+	}
+	for _, name := range names {
+		one, err := s.Freeze(ctx, name)
+		if err != nil {
+			return nil, errors.Join(err, thaw())
+		}
+		thaws = append(thaws, one)
+	}
+	return thaw, nil
 }
 
 // unreachableUnlessTold marks an error of connecting, unless the agent answered.
@@ -183,6 +217,19 @@ func unreachableUnlessTold(err error) error {
 		return err
 	}
 	return unreachable(err)
+}
+
+// kindsOf fills in the kinds that a configuration leaves to the source's policy.
+func kindsOf(wanted []config.Stream, told []protocol.StreamInfo) []config.Stream {
+	out := slices.Clone(wanted)
+	for i := range out {
+		for _, t := range told {
+			if out[i].Kind == "" && t.Name == out[i].Name && slices.Contains(dump.Kinds, t.Kind) {
+				out[i].Kind = t.Kind
+			}
+		}
+	}
+	return out
 }
 
 // streamsOf returns the streams of a source, with their end marks checked.
@@ -208,7 +255,7 @@ func streamsOf(s *agent.Source, wanted []config.Stream) (source.Source, []snapsh
 	return src, parts, err
 }
 
-// mountsOf says for each path what is mounted where it lies.
+// mountsOf says for each path what is mounted where it lies, nothing if that is no file system that keeps files.
 func mountsOf(paths []string, mounts []protocol.Mount) map[string]string {
 	out := map[string]string{}
 	for _, p := range paths {
@@ -218,6 +265,7 @@ func mountsOf(paths []string, mounts []protocol.Mount) map[string]string {
 				best = m
 			}
 		}
+		out[p] = ""
 		if best.Path != "" {
 			out[p] = best.Kind + " at " + best.Path
 		}

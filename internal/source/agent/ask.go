@@ -82,6 +82,27 @@ func (s *Source) Stream(name string) stream.Stream {
 	}}
 }
 
+// Freeze makes a file-system snapshot that the agent's policy names, and returns what removes it. It is removed as well
+// when the connection ends: a source that uses one must not connect again (Options.Redials).
+func (s *Source) Freeze(ctx context.Context, name string) (thaw func(ctx context.Context) error, err error) {
+	var handle *protocol.StreamHandle
+	err = s.ask(ctx, &single{kind: protocol.StreamStart, payload: (&protocol.StreamStartRequest{Name: name}).Append(nil), once: true,
+		take: func(b []byte) (err error) {
+			handle, err = protocol.ParseStreamHandle(b)
+			return err
+		}}, true)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %q: %w", name, err)
+	}
+	return func(ctx context.Context) error {
+		err := s.ask(ctx, &single{kind: protocol.StreamStop, payload: handle.Append(nil), once: true, take: func([]byte) error { return nil }}, true)
+		if err != nil {
+			return fmt.Errorf("snapshot %q: %w", name, err)
+		}
+		return nil
+	}, nil
+}
+
 // streamReader reads a running stream, one answer ahead.
 type streamReader struct {
 	s      *Source

@@ -34,7 +34,7 @@ type kind struct {
 	settings map[string]string // known ones, with what they mean
 	required []string
 	command  func(s map[string]string) Command
-	end      []string // one of them stands in the last lines of a complete dump
+	marks    []mark
 }
 
 var kinds = map[string]kind{
@@ -42,19 +42,29 @@ var kinds = map[string]kind{
 		settings: map[string]string{"database": "name; without it all databases and roles are dumped", "host": "server, or folder of its socket", "port": "of the server", "user": "to connect as",
 			"as": "user of this system to run as", "passfile": "file with the password, as of PGPASSFILE", "program": "path of pg_dump or pg_dumpall"},
 		command: postgreSQL,
-		end:     []string{"-- PostgreSQL database dump complete", "-- PostgreSQL database cluster dump complete"},
+		// A dump of a cluster holds those of its databases, each with its own end.
+		marks: []mark{{"-- PostgreSQL database cluster dump", "-- PostgreSQL database cluster dump complete"},
+			{"-- PostgreSQL database dump", "-- PostgreSQL database dump complete"}},
 	},
-	KindMariaDB: {settings: mariaSettings, command: mariaDB("mariadb-dump"), end: []string{"-- Dump completed"}},
-	KindMySQL:   {settings: mariaSettings, command: mariaDB("mysqldump"), end: []string{"-- Dump completed"}},
+	KindMariaDB: {settings: mariaSettings, command: mariaDB("mariadb-dump"), marks: mariaMarks},
+	KindMySQL:   {settings: mariaSettings, command: mariaDB("mysqldump"), marks: mariaMarks},
 	KindSQLite: {
 		settings: map[string]string{"file": "path of the database", "program": "path of sqlite3"},
 		required: []string{"file"},
 		command: func(s map[string]string) Command {
 			return Command{Args: []string{or(s["program"], "sqlite3"), "-readonly", "-bail", s["file"], ".dump"}}
 		},
-		end: []string{"COMMIT;"},
+		marks: []mark{{"", "COMMIT;"}},
 	},
 }
+
+// mark is how a complete dump begins and ends.
+type mark struct {
+	begin string // of a line among the first; empty for any
+	end   string // of the last line
+}
+
+var mariaMarks = []mark{{"", "-- Dump completed"}}
 
 var mariaSettings = map[string]string{"database": "name; without it all databases are dumped", "socket": "path of the server's socket", "host": "server", "port": "of the server",
 	"user": "to connect as", "as": "user of this system to run as", "defaults_file": "option file with the password", "program": "path of the dump program"}
@@ -80,11 +90,8 @@ func mariaDB(program string) func(map[string]string) Command {
 		c.flags(s, "defaults_file", "--defaults-extra-file=") // has to come first
 		c.Args = append(c.Args, "--single-transaction", "--routines", "--triggers", "--events", "--hex-blob")
 		c.flags(s, "socket", "--socket=", "host", "--host=", "port", "--port=", "user", "--user=")
-		if s["database"] == "" {
-			c.Args = append(c.Args, "--all-databases")
-		} else {
-			c.Args = append(c.Args, "--databases", s["database"])
-		}
+		// Without --databases the dump names no database, and can be loaded into any.
+		c.Args = append(c.Args, or(s["database"], "--all-databases"))
 		return c.as(s["as"])
 	}
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -16,6 +17,13 @@ import (
 const (
 	maxRegions = 4096
 	minHole    = 64 << 10
+)
+
+// Zeros of a device are looked for in blocks of zeroBlock bytes, in at most maxDeviceRegions regions.
+const (
+	zeroBlock        = 1 << 20
+	dataAtOnce       = 64 << 20
+	maxDeviceRegions = 64 << 10
 )
 
 // file is an open regular file, or a block device that is read like one.
@@ -63,10 +71,15 @@ func (f *file) Next() (source.Region, error) {
 		return source.Region{}, io.EOF
 	}
 	f.offset, f.end, f.hole = start, f.size, false
-	if f.sparse {
-		if err := f.find(start); err != nil {
-			return source.Region{}, err
-		}
+	var err error
+	switch {
+	case f.sparse:
+		err = f.find(start)
+	case f.device && f.count < maxDeviceRegions:
+		err = f.scan(start)
+	}
+	if err != nil {
+		return source.Region{}, err
 	}
 	f.count++
 	return source.Region{Offset: start, Length: f.end - start, Hole: f.hole}, nil
@@ -97,6 +110,34 @@ func (f *file) find(start int64) error {
 		}
 	}
 }
+
+// scan looks for zeros in a device, which knows no holes: blocks of them are told as one. Data is told so much at a time
+// that what was read to find out is still in memory when it is read again.
+func (f *file) scan(start int64) error {
+	buf := make([]byte, min(zeroBlock, f.size-start))
+	for at := start; at < f.size; {
+		block := buf[:min(zeroBlock-at%zeroBlock, f.size-at, int64(len(buf)))]
+		n, err := f.ReadAt(block, at)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if n == 0 {
+			return nil // it ends here by now: Read tells
+		}
+		zeros := isZero(block[:n])
+		if at == start {
+			f.hole = zeros
+		}
+		if zeros != f.hole || (!zeros && at-start >= dataAtOnce) {
+			f.end = at
+			return nil
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
+func isZero(b []byte) bool { return len(b) > 0 && b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 // seek returns where data or a hole begins at or behind offset; at most the size.
 func (f *file) seek(offset int64, whence int) (int64, error) {

@@ -1,0 +1,115 @@
+package pull
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/snapkeep/snap/internal/config"
+	"github.com/snapkeep/snap/internal/guard"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/internal/sshconn"
+	"github.com/snapkeep/snap/repo"
+)
+
+// backup makes the snapshot.
+func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, r *Result) error {
+	var (
+		mu      sync.Mutex // guards r.Problems and touched
+		touched []string
+	)
+	good, err := p.history(ctx, r.Source)
+	if err != nil {
+		return err
+	}
+	canaries := newCanaries(c.Guards.Canaries)
+	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
+		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
+		Parts: conn.parts, Origin: &conn.origin, Program: p.Program, DryRun: p.DryRun, Force: p.Force, AllowEmpty: true,
+		// What changed is counted from the last good snapshot: a suspicious one would hide it.
+		Parent: good.last, Item: canaries.watch(),
+		Problem: func(x repo.Problem) {
+			mu.Lock()
+			defer mu.Unlock()
+			r.problem(fmt.Sprintf("%s: %v", x.Path, x.Err))
+		},
+		Check: func(s, _ *repo.Snapshot) error {
+			if good.last != nil {
+				touched = canaries.touched(p.Force)
+			}
+			r.Guard, r.Why = p.check(c, s, good, touched, conn)
+			if p.Accept {
+				r.Guard = guard.None
+			}
+			if r.Guard != guard.None {
+				s.Marks, s.Why = append(s.Marks, snapshot.MarkSuspicious), r.Why
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.Snapshot, r.Summary, r.Partial = result.Snapshot, result.Summary, result.Partial
+	return nil
+}
+
+// check asks the guards.
+func (p *Puller) check(c *config.Source, s *repo.Snapshot, good *history, touched []string, conn *connected) (guard.Class, string) {
+	now := lookOf(s)
+	now.CanariesTouched = touched
+	if p.Force {
+		now.New, now.Changed = 0, 0 // all files count as new then, which tells nothing
+	}
+	var before *guard.Look
+	if good.last != nil {
+		before = lookOf(good.last)
+		before.Added, before.Packed = good.added, good.packed
+	}
+	found := guard.Check(now, before, guard.Limits{Shrink: percent(c.Guards.Shrink, config.DefaultShrink), Changed: percent(c.Guards.Changed, config.DefaultChanged),
+		Renamed: percent(c.Guards.Renamed, config.DefaultRenamed), AllowEmpty: is(c.Guards.AllowEmpty), NewHost: is(c.Guards.NewHost)})
+	if conn.missing != nil {
+		for _, root := range conn.missing() {
+			found = append(found, guard.Finding{Class: guard.Missing, Why: "root missing: " + root})
+		}
+	}
+	return guard.Worst(found)
+}
+
+func lookOf(s *repo.Snapshot) *guard.Look {
+	l := &guard.Look{}
+	if x := s.Summary; x != nil {
+		l.Files, l.Bytes, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
+	}
+	if s.Origin != nil {
+		l.Machine, l.Mounts = string(s.Origin.Machine), s.Origin.Mounts
+	}
+	return l
+}
+
+func percent(p *config.Percent, otherwise float64) float64 {
+	if p == nil {
+		return otherwise
+	}
+	return float64(*p)
+}
+
+// hostOf returns the host label of a source's snapshots: the server's word, not the source's.
+func hostOf(c *config.Source) string {
+	if c.Host != "" {
+		return c.Host
+	}
+	if c.Address == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return ""
+		}
+		return name
+	}
+	if a, err := sshconn.ParseAddress(c.Address); err == nil {
+		return a.Host
+	}
+	return c.Address
+}
