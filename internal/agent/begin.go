@@ -19,7 +19,11 @@ import (
 // hello tells the server who answers.
 func (s *session) hello(_ context.Context, m *protocol.HelloRequest, a *answer) error {
 	p := s.o.Policy
-	h := protocol.HelloAnswer{Version: min(m.Version, protocol.Version), Program: s.o.Program, Clock: s.clock(),
+	version, err := protocol.Agree(m.Version)
+	if err != nil {
+		return err
+	}
+	h := protocol.HelloAnswer{Version: version, Program: s.o.Program, Clock: s.clock(),
 		Machine: firstLine("/etc/machine-id"), Boot: firstLine("/proc/sys/kernel/random/boot_id"), Kernel: kernel(),
 		Enforced: s.o.Enforced, Policy: s.o.Place, Requests: maxRequests, Roots: p.Roots, Devices: p.Devices}
 	h.Host, _ = os.Hostname() // a claim that may be empty
@@ -27,6 +31,7 @@ func (s *session) hello(_ context.Context, m *protocol.HelloRequest, a *answer) 
 		h.Streams = append(h.Streams, protocol.StreamInfo{Name: name, Kind: p.Streams[name].Kind})
 	}
 	a.buf = h.Append(a.buf)
+	s.greeted = true
 	return nil
 }
 
@@ -49,9 +54,10 @@ func kernel() string {
 
 // begin opens the roots that the server will ask about.
 func (s *session) begin(ctx context.Context, m *protocol.BeginRequest, a *answer) error {
-	if s.dirs != nil {
+	if s.begun {
 		return fmt.Errorf("%w: begin stands once", protocol.ErrMalformed)
 	}
+	s.begun = true
 	var err error
 	if s.files, err = chunker.New(m.Files); err != nil {
 		return err
@@ -103,6 +109,7 @@ func (s *session) open(ctx context.Context, m *protocol.BeginRequest, roots []st
 	o := local.Options{Roots: roots, Exclude: []*filter.List{s.o.Policy.excludes, plain, fold},
 		OneFileSystem: m.Options&protocol.OneFileSystem != 0, ExcludeCaches: m.Options&protocol.ExcludeCaches != 0,
 		ExcludeIfPresent: m.ExcludeIfPresent, ExcludeLargerThan: m.LargerThan, ReadSpecial: len(m.Devices) > 0,
+		Devices: m.Devices, Confined: s.o.Policy.Roots,
 		WithAtime: m.Options&protocol.WithAtime != 0, NoXattrs: m.Options&protocol.NoXattrs != 0}
 	for {
 		src, err := local.New(o)
@@ -111,7 +118,6 @@ func (s *session) open(ctx context.Context, m *protocol.BeginRequest, roots []st
 		}
 		top, err := src.Root(ctx)
 		if err == nil {
-			s.top = top
 			s.dirs, err = newDirs(top)
 			return o.Roots, err
 		}

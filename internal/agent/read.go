@@ -17,7 +17,7 @@ import (
 )
 
 // readBlock is how much of a large file is in memory; a chunk without a cut in it makes it grow up to the
-// largest chunk. Each worker holds one at most.
+// largest chunk. Each worker holds one at most, and only one of them a grown one.
 const readBlock = 2 << 20
 
 // blocks are kept for reuse.
@@ -118,15 +118,12 @@ type fileReader struct {
 	left   int64 // bytes that may still be told of
 	cutter *chunker.Cutter
 	block  *[]byte
+	grown  bool // block is larger than others: s.large has room for one
 }
 
 // read goes through the regions of the file and reports whether it came to the end.
 func (r *fileReader) read() (whole bool, err error) {
-	defer func() {
-		if r.block != nil && cap(*r.block) == readBlock {
-			blocks.Put(r.block)
-		}
-	}()
+	defer r.giveBack()
 	for {
 		region, err := r.o.Next()
 		if err == io.EOF {
@@ -155,6 +152,31 @@ func (r *fileReader) read() (whole bool, err error) {
 		if err != nil {
 			return false, err
 		}
+	}
+}
+
+// grow returns a block with room for the largest chunk that begins as buf does. It waits until no other worker has one.
+func (r *fileReader) grow(buf []byte) ([]byte, error) {
+	select {
+	case r.s.large <- struct{}{}:
+	case <-r.ctx.Done():
+		return nil, r.ctx.Err()
+	}
+	bigger := make([]byte, max(r.cutter.Params().MaxSize, 2*len(buf)))
+	copy(bigger, buf)
+	blocks.Put(r.block)
+	r.block, r.grown = &bigger, true
+	return bigger, nil
+}
+
+// giveBack gives the block back.
+func (r *fileReader) giveBack() {
+	switch {
+	case r.grown:
+		r.block, r.grown = nil, false
+		<-r.s.large
+	case r.block != nil:
+		blocks.Put(r.block)
 	}
 }
 
@@ -204,9 +226,9 @@ func (r *fileReader) cut(offset, length int64) (whole bool, err error) {
 			return false, nil
 		}
 		if pos == 0 {
-			bigger := make([]byte, min(2*len(buf), 16<<20))
-			copy(bigger, buf[:filled])
-			buf, r.block = bigger, &bigger
+			if buf, err = r.grow(buf); err != nil {
+				return false, err
+			}
 			continue
 		}
 		offset += int64(pos)

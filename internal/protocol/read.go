@@ -46,8 +46,8 @@ func ParseReadRequest(payload []byte) (*ReadRequest, error) {
 	m := &ReadRequest{}
 	last := FileQuestion{}
 	for range r.Count(min(MaxFiles, r.Len())) {
-		f := FileQuestion{Path: path(r, last.Path), Inode: last.Inode + uint64(r.Varint()), From: size(r), Most: size(r), Send: readFlag(r)}
-		if f.Most < 1 || f.Most > MaxReadSize || f.Path == "" {
+		f := FileQuestion{Path: filePath(r, last.Path), Inode: last.Inode + uint64(r.Varint()), From: size(r), Most: size(r), Send: readFlag(r)}
+		if f.Most < 1 || f.Most > MaxReadSize {
 			r.Failf("%d bytes of %q", f.Most, f.Path)
 		}
 		m.Files = append(m.Files, f)
@@ -176,7 +176,7 @@ func (m *FetchRequest) Append(b []byte) []byte {
 // ParseFetchRequest parses the message.
 func ParseFetchRequest(payload []byte) (*FetchRequest, error) {
 	r := wire.NewReader(payload)
-	m := &FetchRequest{Path: path(r, ""), Inode: r.Uvarint()}
+	m := &FetchRequest{Path: filePath(r, ""), Inode: r.Uvarint()}
 	end, sum := int64(0), int64(0)
 	for range r.Count(min(MaxFiles, r.Len())) {
 		p := Piece{Offset: end + r.Varint(), Length: int64(r.Count(pack.MaxChunkSize))}

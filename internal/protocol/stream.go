@@ -7,7 +7,7 @@ import (
 
 // Limits of streams and inspections (docs/protocol.md section 9).
 const (
-	MaxStreamPiece = 4 << 20 // bytes of a stream in an answer
+	MaxStreamPiece = 2 << 20 // bytes of a stream in an answer
 	maxMounts      = 4 << 10
 	maxFinds       = 4 << 10
 )
@@ -105,7 +105,7 @@ func ParseHashRequest(payload []byte) (*HashRequest, error) {
 	m := &HashRequest{}
 	last := ""
 	for range r.Count(min(MaxFiles, r.Len())) {
-		last = path(r, last)
+		last = filePath(r, last)
 		m.Paths = append(m.Paths, last)
 	}
 	return m, done(r, "hash")
