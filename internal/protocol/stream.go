@@ -73,7 +73,7 @@ type StreamPiece struct {
 
 // Append appends the message.
 func (m *StreamPiece) Append(b []byte) []byte {
-	return wire.AppendBytes(append(b, flag(m.End)), m.Data)
+	return wire.AppendBytes(append(b, flagByte(m.End)), m.Data)
 }
 
 // ParseStreamPiece parses the message.
