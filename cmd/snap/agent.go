@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/snapkeep/snap/internal/agent"
 	"github.com/snapkeep/snap/internal/term"
@@ -101,16 +99,12 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 		return err
 	}
 	debug.SetMemoryLimit(agentMemory)
-	// A server that goes away must not kill the agent before it has killed the commands that it runs. Commands get the default.
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, syscall.SIGPIPE)
-	defer signal.Stop(broken)
 	enforced, err := agent.Restrict(policy)
 	if err != nil {
 		return fail(exitFatal, "give up the right to write: %w", err)
 	}
 	err = agent.Serve(ctx, a.stdin, a.stdout, agent.Options{Policy: policy, Place: place, Program: "snap " + version, Enforced: enforced})
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+	if errors.Is(err, os.ErrClosed) {
 		return nil // the server is gone
 	}
 	return err

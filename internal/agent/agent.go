@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
@@ -66,8 +69,9 @@ type job struct {
 	do    func(ctx context.Context, a *answer) error
 }
 
-// Serve answers what comes from in on out until in ends, which is no error, or ctx. Everything that it started has
-// ended when it returns.
+// Serve answers what comes from in on out until in ends or nobody reads out any more, which are no errors, or ctx ends. All
+// that it started has ended when it returns, but for a read of in that was under way when ctx ended. Meanwhile SIGPIPE does
+// not end the process, so that a server that goes away does not leave commands behind.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -75,6 +79,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if o.Workers == 0 {
 		o.Workers = 3
 	}
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // commands get the default
+	defer signal.Stop(pipes)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
@@ -88,14 +95,14 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	group.Go(func() error {
 		defer close(s.jobs)
 		defer cancel() // what is under way is of no use without somebody to read it
-		return s.read(in, group)
+		return s.read(s.frames(in), group)
 	})
 	err := group.Wait()
 	s.stopStreams()
 	if s.dirs != nil {
 		s.dirs.close()
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
 	return err
@@ -180,23 +187,55 @@ func (a *answer) end() error {
 	return a.broken
 }
 
-// read reads questions until there are no more.
-func (s *session) read(in io.Reader, group *errgroup.Group) error {
-	frames := protocol.NewReader(bufio.NewReaderSize(in, 64<<10), protocol.MaxQuestion)
+// incoming is a frame, or why no more comes.
+type incoming struct {
+	protocol.Frame
+	err error
+}
+
+// frames reads frames, one ahead of their use. The goroutine ends with in or, as far as it does not wait for that, with the
+// session.
+func (s *session) frames(in io.Reader) <-chan incoming {
+	frames := make(chan incoming)
+	go func() {
+		r := protocol.NewReader(bufio.NewReaderSize(in, 64<<10), protocol.MaxQuestion)
+		for {
+			f, err := r.Read()
+			f.Payload = slices.Clone(f.Payload)
+			select {
+			case frames <- incoming{f, err}:
+			case <-s.ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return frames
+}
+
+// read answers questions until there are no more.
+func (s *session) read(frames <-chan incoming, group *errgroup.Group) error {
 	first := true
 	for {
-		f, err := frames.Read()
-		if err == io.EOF {
+		var f incoming
+		select {
+		case f = <-frames:
+		case <-s.ctx.Done():
 			return nil
 		}
-		if err != nil {
-			return err
+		if f.err == io.EOF {
+			return nil
+		}
+		if f.err != nil {
+			return f.err
 		}
 		if first != (f.Type == protocol.Hello) {
 			return s.fail(f.ID, fmt.Errorf("%w: the talk begins with one hello", protocol.ErrMalformed))
 		}
 		first = false
-		do, err := s.question(f)
+		do, err := s.question(f.Frame)
 		if err != nil {
 			if err := s.fail(f.ID, err); err != nil {
 				return err
@@ -258,10 +297,9 @@ func (s *session) question(f protocol.Frame) (doing, error) {
 	if do == nil {
 		return nil, fmt.Errorf("%w: a question of type %d", protocol.ErrMalformed, f.Type)
 	}
-	payload := slices.Clone(f.Payload)
 	return func(ctx context.Context, a *answer) error {
 		a.kind = f.Type
-		return do(ctx, payload, a)
+		return do(ctx, f.Payload, a)
 	}, nil
 }
 

@@ -64,6 +64,7 @@ internal/verifier/snapverify: internal/verifier
 internal/archtest:
 internal/torturetest:
 internal/vectortest:
+internal/memorytest:
 internal/proxytest:
 internal/s3test: internal/proxytest
 internal/crashtest: internal/verifier
