@@ -136,12 +136,15 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 		return nil, fmt.Errorf("no agent answers: %w", err)
 	}
 	if f.Type == protocol.Failed {
-		return nil, refusal(f.Payload)
+		return nil, final(refusal(f.Payload))
 	}
 	if f.Type != protocol.Hello|protocol.Answer || f.ID != 0 || f.More {
 		return nil, fmt.Errorf("%w: no answer to hello", ErrProtocol)
 	}
 	h, err := protocol.ParseHelloAnswer(f.Payload)
+	if errors.Is(err, protocol.ErrVersion) {
+		return nil, final(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
@@ -152,6 +155,14 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 	l.s.greeted, l.s.skew = h, skewOf(h.Clock)
 	l.s.mu.Unlock()
 	return h, nil
+}
+
+// final makes an error about versions one for which dialling again is of no use.
+func final(err error) error {
+	if errors.Is(err, protocol.ErrVersion) {
+		return fmt.Errorf("%w: %w", source.ErrBroken, err)
+	}
+	return err
 }
 
 func refusal(payload []byte) error {
