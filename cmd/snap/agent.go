@@ -128,7 +128,7 @@ func (a *app) agent(ctx context.Context, f *agentFlags) error {
 	}
 	err = agent.Serve(ctx, a.stdin, a.stdout, agent.Options{Policy: policy, Place: place, Program: "snap " + version, Enforced: enforced, Keeper: keeper})
 	if errors.Is(err, os.ErrClosed) {
-		return nil
+		return nil // the server is gone
 	}
 	return err
 }

@@ -264,7 +264,7 @@ func (a *app) pulled(r *pull.Result) {
 func pullHint(code int, err error) string {
 	switch code {
 	case exitNoSource:
-		return "is it up, and can this server reach it?"
+		return "is it up, and can this server reach it? try: snap source test"
 	case exitHostKey:
 		return "if the host was set up anew, compare the fingerprints and replace the line in known_hosts; else somebody is in between"
 	case exitRefused:

@@ -71,8 +71,8 @@ there, and which file systems and databases there are that nobody has configured
 	return c
 }
 
-// configured returns sources of the configuration by name.
-func (a *app) configured(names []string) ([]config.Source, error) {
+// sourcesNamed returns sources of the configuration by name.
+func (a *app) sourcesNamed(names []string) ([]config.Source, error) {
 	conf, err := a.loadConfig()
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func yes(b bool) string {
 }
 
 func (a *app) sourceShow(name string) error {
-	all, err := a.configured([]string{name})
+	all, err := a.sourcesNamed([]string{name})
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ type testLine struct {
 }
 
 func (a *app) sourceTest(ctx context.Context, names []string) error {
-	all, err := a.configured(names)
+	all, err := a.sourcesNamed(names)
 	if err != nil {
 		return err
 	}
@@ -216,8 +216,7 @@ func (a *app) tested(name string, r *pull.Report, code int, err error) error {
 			return a.jsonLine(line)
 		}
 		a.line(a.stderr, fmt.Sprintf("snap: %s: %v", name, err))
-		_, hint := classify(err)
-		if hint = pullHint(code, hint); hint != "" {
+		if hint := pullHint(code, err); hint != "" {
 			a.line(a.stderr, "hint: "+hint)
 		}
 		return nil
@@ -270,7 +269,7 @@ type auditLine struct {
 }
 
 func (a *app) sourceAudit(ctx context.Context, names []string) error {
-	all, err := a.configured(names)
+	all, err := a.sourcesNamed(names)
 	if err != nil {
 		return err
 	}
@@ -279,8 +278,7 @@ func (a *app) sourceAudit(ctx context.Context, names []string) error {
 		attempts, err := pull.Audit(ctx, &c)
 		if err != nil {
 			code, _ := pullCode(&pull.Result{Err: err})
-			_, hint := classify(err)
-			return fail(code, "%s: %w", names[i], err).withHint(pullHint(code, hint))
+			return fail(code, "%s: %w", names[i], err).withHint(pullHint(code, err))
 		}
 		for _, x := range attempts {
 			if x.Verdict == enrol.Allowed {

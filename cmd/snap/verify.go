@@ -45,7 +45,7 @@ could not be read.`,
 			if all {
 				share = 1
 			}
-			if _, err := a.configured(args); err != nil {
+			if _, err := a.sourcesNamed(args); err != nil {
 				return err
 			}
 			return a.withPuller(c.Context(), func(p *pull.Puller) error { return a.verifySources(c.Context(), p, args, share) })
@@ -103,8 +103,7 @@ func (a *app) verifySources(ctx context.Context, p *pull.Puller, names []string,
 		}
 		if err != nil {
 			a.line(a.stderr, fmt.Sprintf("snap: %s: %v", name, err))
-			_, hint := classify(err)
-			if hint = pullHint(code, hint); hint != "" {
+			if hint := pullHint(code, err); hint != "" {
 				a.line(a.stderr, "hint: "+hint)
 			}
 			continue

@@ -7,19 +7,24 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"os/signal"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/protocol"
-	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 	"golang.org/x/sync/errgroup"
 )
 
+// Bounds of what a server can make an agent hold.
 const (
-	maxRequests = 512 // questions that may wait or be worked on
-	maxStreams  = 16  // that run at once
+	maxRequests = 512     // questions that may wait or be worked on
+	maxWaiting  = 8 << 20 // bytes of questions that wait; the next one is read when there is room
+	maxStreams  = 8       // that run at once; each holds protocol.MaxStreamPiece at most
 )
 
 var errNotThere = fs.ErrNotExist
@@ -45,25 +50,29 @@ type session struct {
 	out    *protocol.Writer
 	jobs   chan job
 
+	greeted, begun  bool
 	files, database *chunker.Cutter
-	dirs            *dirs // nil before begin
-	top             source.Dir
-	rate            *limiter
+	dirs            *dirs         // nil before begin
+	large           chan struct{} // has room for the worker that holds a large block
 
 	mu      sync.Mutex // guards what follows
+	room    sync.Cond  // bytes became fewer
 	waiting int        // questions that are not answered yet
+	bytes   int        // of them, as they came
 	streams map[uint64]*running
 	handle  uint64
 }
 
 // job is a question that a worker answers.
 type job struct {
-	id uint32
-	do func(ctx context.Context, a *answer) error
+	id    uint32
+	bytes int
+	do    func(ctx context.Context, a *answer) error
 }
 
-// Serve answers what comes from in on out until in ends, which is no error, or ctx. Everything that it started has
-// ended when it returns.
+// Serve answers what comes from in on out until in ends or nobody reads out any more, which are no errors, or ctx ends. All
+// that it started has ended when it returns, but for a read of in that was under way when ctx ended. Meanwhile SIGPIPE does
+// not end the process, so that a server that goes away does not leave commands behind.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -76,27 +85,40 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 			return err
 		}
 	}
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE) // commands get the default
+	defer signal.Stop(pipes)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	s := &session{o: o, ctx: ctx, out: protocol.NewWriter(out), jobs: make(chan job, maxRequests), streams: map[uint64]*running{}, rate: newLimiter(o.Policy.RateLimit)}
+	s := &session{o: o, ctx: ctx, out: protocol.NewWriter(paced(ctx, out, o.Policy.RateLimit)), jobs: make(chan job, maxRequests),
+		large: make(chan struct{}, 1), streams: map[uint64]*running{}}
+	s.room.L = &s.mu
+	defer context.AfterFunc(ctx, s.wake)()
 	for range o.Workers {
 		group.Go(func() error { return s.work(ctx) })
 	}
 	group.Go(func() error {
 		defer close(s.jobs)
 		defer cancel() // what is under way is of no use without somebody to read it
-		return s.read(in, group)
+		return s.read(s.frames(in), group)
 	})
 	err := group.Wait()
 	s.stopStreams()
 	if s.dirs != nil {
 		s.dirs.close()
 	}
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
 	return err
+}
+
+// wake lets the reader notice that the session ends.
+func (s *session) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room.Broadcast()
 }
 
 func (s *session) work(ctx context.Context) error {
@@ -117,8 +139,10 @@ func (s *session) answer(ctx context.Context, j job) error {
 	err := j.do(ctx, a)
 	s.mu.Lock()
 	s.waiting--
+	s.bytes -= j.bytes
+	s.room.Signal()
 	s.mu.Unlock()
-	if a.broken != nil {
+	if a.broken != nil || a.ended {
 		return a.broken
 	}
 	if err != nil {
@@ -132,9 +156,6 @@ func (s *session) fail(id uint32, err error) error {
 }
 
 func (s *session) write(f protocol.Frame) error {
-	if err := s.rate.wait(s.ctx, len(f.Payload)); err != nil {
-		return err
-	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	return s.out.Write(f)
@@ -146,6 +167,7 @@ type answer struct {
 	id     uint32
 	kind   protocol.Type
 	buf    []byte
+	ended  bool  // the whole answer was sent
 	broken error // of the connection
 }
 
@@ -164,35 +186,70 @@ func (a *answer) grown() error {
 	return a.flush()
 }
 
+// end sends the rest of the answer.
 func (a *answer) end() error {
-	return a.s.write(protocol.Frame{ID: a.id, Type: a.kind | protocol.Answer, Payload: a.buf})
+	a.ended = true
+	a.broken = a.s.write(protocol.Frame{ID: a.id, Type: a.kind | protocol.Answer, Payload: a.buf})
+	return a.broken
 }
 
-// read reads questions until there are no more.
-func (s *session) read(in io.Reader, group *errgroup.Group) error {
-	frames := protocol.NewReader(bufio.NewReaderSize(in, 64<<10))
+// incoming is a frame, or why no more comes.
+type incoming struct {
+	protocol.Frame
+	err error
+}
+
+// frames reads frames, one ahead of their use. The goroutine ends with in or, as far as it does not wait for that, with the
+// session.
+func (s *session) frames(in io.Reader) <-chan incoming {
+	frames := make(chan incoming)
+	go func() {
+		r := protocol.NewReader(bufio.NewReaderSize(in, 64<<10), protocol.MaxQuestion)
+		for {
+			f, err := r.Read()
+			f.Payload = slices.Clone(f.Payload)
+			select {
+			case frames <- incoming{f, err}:
+			case <-s.ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return frames
+}
+
+// read answers questions until there are no more.
+func (s *session) read(frames <-chan incoming, group *errgroup.Group) error {
 	first := true
 	for {
-		f, err := frames.Read()
-		if err == io.EOF {
+		var f incoming
+		select {
+		case f = <-frames:
+		case <-s.ctx.Done():
 			return nil
 		}
-		if err != nil {
-			return err
+		if f.err == io.EOF {
+			return nil
+		}
+		if f.err != nil {
+			return f.err
 		}
 		if first != (f.Type == protocol.Hello) {
 			return s.fail(f.ID, fmt.Errorf("%w: the talk begins with one hello", protocol.ErrMalformed))
 		}
 		first = false
-		do, err := s.question(f)
+		do, err := s.question(f.Frame)
 		if err != nil {
 			if err := s.fail(f.ID, err); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.dispatch(job{f.ID, do}, f.Type, group); err != nil {
-			return err
+		if err := s.dispatch(job{f.ID, len(f.Payload), do}, f.Type, group); err != nil || !s.greeted {
+			return err // a server that was refused has been told why
 		}
 	}
 }
@@ -200,7 +257,11 @@ func (s *session) read(in io.Reader, group *errgroup.Group) error {
 // dispatch has a question answered: at once, by a worker, or beside them.
 func (s *session) dispatch(j job, t protocol.Type, group *errgroup.Group) error {
 	s.mu.Lock()
+	for s.waiting > 0 && s.bytes+j.bytes > maxWaiting && s.ctx.Err() == nil {
+		s.room.Wait()
+	}
 	s.waiting++
+	s.bytes += j.bytes
 	crowded := s.waiting > maxRequests
 	s.mu.Unlock()
 	if crowded {
@@ -227,7 +288,7 @@ func (s *session) dispatch(j job, t protocol.Type, group *errgroup.Group) error 
 
 type doing = func(ctx context.Context, a *answer) error
 
-// question parses a question and returns what answers it.
+// question returns what answers a question. Those that workers answer are parsed when it is their turn.
 func (s *session) question(f protocol.Frame) (doing, error) {
 	if f.More {
 		return nil, fmt.Errorf("%w: a question of several frames", protocol.ErrMalformed)
@@ -238,55 +299,59 @@ func (s *session) question(f protocol.Frame) (doing, error) {
 			return nil, fmt.Errorf("%w: nothing was begun", protocol.ErrMalformed)
 		}
 	}
-	do, err := s.parse(f)
-	if err != nil {
-		return nil, err
+	do := s.answerOf(f.Type)
+	if do == nil {
+		return nil, fmt.Errorf("%w: a question of type %d", protocol.ErrMalformed, f.Type)
 	}
 	return func(ctx context.Context, a *answer) error {
 		a.kind = f.Type
-		return do(ctx, a)
+		return do(ctx, f.Payload, a)
 	}, nil
 }
 
-func (s *session) parse(f protocol.Frame) (doing, error) {
-	switch f.Type {
+// answering parses a question and answers it.
+type answering func(ctx context.Context, payload []byte, a *answer) error
+
+// answerOf returns what answers questions of a type, nil for an unknown one.
+func (s *session) answerOf(t protocol.Type) answering {
+	switch t {
 	case protocol.Hello:
-		return with(protocol.ParseHelloRequest, s.hello)(f.Payload)
+		return with(protocol.ParseHelloRequest, s.hello)
 	case protocol.Begin:
-		return with(protocol.ParseBeginRequest, s.begin)(f.Payload)
+		return with(protocol.ParseBeginRequest, s.begin)
 	case protocol.List:
-		return with(protocol.ParseListRequest, s.list)(f.Payload)
+		return with(protocol.ParseListRequest, s.list)
 	case protocol.Read:
-		return with(protocol.ParseReadRequest, s.readFiles)(f.Payload)
+		return with(protocol.ParseReadRequest, s.readFiles)
 	case protocol.Fetch:
-		return with(protocol.ParseFetchRequest, s.fetch)(f.Payload)
+		return with(protocol.ParseFetchRequest, s.fetch)
 	case protocol.Hash:
-		return with(protocol.ParseHashRequest, s.hash)(f.Payload)
+		return with(protocol.ParseHashRequest, s.hash)
 	case protocol.StreamStart:
-		return with(protocol.ParseStreamStartRequest, s.startStream)(f.Payload)
+		return with(protocol.ParseStreamStartRequest, s.startStream)
 	case protocol.StreamNext:
-		return with(protocol.ParseStreamNextRequest, s.nextOfStream)(f.Payload)
+		return with(protocol.ParseStreamNextRequest, s.nextOfStream)
 	case protocol.StreamStop:
-		return with(protocol.ParseStreamHandle, s.stopStream)(f.Payload)
+		return with(protocol.ParseStreamHandle, s.stopStream)
 	case protocol.Inventory:
-		return func(_ context.Context, a *answer) error {
+		return with(protocol.ParseEmpty, func(_ context.Context, _ *protocol.Empty, a *answer) error {
 			a.buf = inventory().Append(a.buf)
 			return nil
-		}, nil
+		})
 	case protocol.Ping:
-		return func(context.Context, *answer) error { return nil }, nil
+		return with(protocol.ParseEmpty, func(context.Context, *protocol.Empty, *answer) error { return nil })
 	}
-	return nil, fmt.Errorf("%w: a question of type %d", protocol.ErrMalformed, f.Type)
+	return nil
 }
 
 // with joins a parser and what answers its message.
-func with[M any](parse func([]byte) (*M, error), do func(context.Context, *M, *answer) error) func([]byte) (doing, error) {
-	return func(payload []byte) (doing, error) {
+func with[M any](parse func([]byte) (*M, error), do func(context.Context, *M, *answer) error) answering {
+	return func(ctx context.Context, payload []byte, a *answer) error {
 		m, err := parse(payload)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return func(ctx context.Context, a *answer) error { return do(ctx, m, a) }, nil
+		return do(ctx, m, a)
 	}
 }
 

@@ -19,7 +19,11 @@ import (
 // hello tells the server who answers.
 func (s *session) hello(_ context.Context, m *protocol.HelloRequest, a *answer) error {
 	p := s.o.Policy
-	h := protocol.HelloAnswer{Version: min(m.Version, protocol.Version), Program: s.o.Program, Clock: s.clock(),
+	version, err := protocol.Agree(m.Version)
+	if err != nil {
+		return err
+	}
+	h := protocol.HelloAnswer{Version: version, Program: s.o.Program, Clock: s.clock(),
 		Machine: firstLine("/etc/machine-id"), Boot: firstLine("/proc/sys/kernel/random/boot_id"), Kernel: kernel(),
 		Enforced: s.o.Enforced, Policy: s.o.Place, Requests: maxRequests, Roots: p.Roots, Devices: p.Devices}
 	h.Host, _ = os.Hostname() // a claim that may be empty
@@ -27,6 +31,7 @@ func (s *session) hello(_ context.Context, m *protocol.HelloRequest, a *answer) 
 		h.Streams = append(h.Streams, protocol.StreamInfo{Name: name, Kind: p.Streams[name].Kind})
 	}
 	a.buf = h.Append(a.buf)
+	s.greeted = true
 	return nil
 }
 
@@ -49,9 +54,10 @@ func kernel() string {
 
 // begin opens the roots that the server will ask about.
 func (s *session) begin(ctx context.Context, m *protocol.BeginRequest, a *answer) error {
-	if s.dirs != nil {
+	if s.begun {
 		return fmt.Errorf("%w: begin stands once", protocol.ErrMalformed)
 	}
+	s.begun = true
 	var err error
 	if s.files, err = chunker.New(m.Files); err != nil {
 		return err
@@ -59,9 +65,10 @@ func (s *session) begin(ctx context.Context, m *protocol.BeginRequest, a *answer
 	if s.database, err = chunker.New(m.Database); err != nil {
 		return err
 	}
-	roots, result := s.permitted(m)
-	if len(roots) > 0 {
-		if roots, err = s.open(ctx, m, roots, result); err != nil {
+	result := &protocol.BeginAnswer{}
+	roots, devices := permitted(m.Roots, s.o.Policy.Roots, result), permitted(m.Devices, s.o.Policy.Devices, result)
+	if len(roots)+len(devices) > 0 {
+		if err = s.open(ctx, m, roots, devices, result); err != nil {
 			return err
 		}
 	}
@@ -74,57 +81,54 @@ func (s *session) begin(ctx context.Context, m *protocol.BeginRequest, a *answer
 	return err
 }
 
-// permitted sorts out the roots that the policy does not allow.
-func (s *session) permitted(m *protocol.BeginRequest) (roots []string, result *protocol.BeginAnswer) {
-	result = &protocol.BeginAnswer{}
-	for _, list := range []struct{ asked, allowed []string }{{m.Roots, s.o.Policy.Roots}, {m.Devices, s.o.Policy.Devices}} {
-		for _, r := range list.asked {
-			if allows(list.allowed, r) {
-				roots = append(roots, r)
-				continue
-			}
-			result.Problems = append(result.Problems, protocol.RootProblem{Root: r, Err: &protocol.Error{Code: protocol.CodeRefused,
-				Text: fmt.Sprintf("the policy of this source does not allow %q", r)}})
+// permitted returns the paths that are allowed. It adds the others to result.
+func permitted(asked, allowed []string, result *protocol.BeginAnswer) (paths []string) {
+	for _, p := range asked {
+		if allows(allowed, p) {
+			paths = append(paths, p)
+			continue
 		}
+		result.Problems = append(result.Problems, protocol.RootProblem{Root: p, Err: &protocol.Error{Code: protocol.CodeRefused,
+			Text: fmt.Sprintf("the policy of this source does not allow %q", p)}})
 	}
-	return roots, result
+	return paths
 }
 
-// open opens the source of roots, leaving out those that cannot be looked at, which it adds to result.
-func (s *session) open(ctx context.Context, m *protocol.BeginRequest, roots []string, result *protocol.BeginAnswer) ([]string, error) {
+// open opens the source of roots and devices, leaving out those that cannot be looked at, which it adds to result.
+func (s *session) open(ctx context.Context, m *protocol.BeginRequest, roots, devices []string, result *protocol.BeginAnswer) error {
 	fold, err := filter.Compile(m.ExcludesFold, filter.Options{FoldCase: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	plain, err := filter.Compile(m.Excludes, filter.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	o := local.Options{Roots: roots, Exclude: []*filter.List{s.o.Policy.excludes, plain, fold},
+	o := local.Options{Roots: slices.Concat(roots, devices), Exclude: []*filter.List{s.o.Policy.excludes, plain, fold},
 		OneFileSystem: m.Options&protocol.OneFileSystem != 0, ExcludeCaches: m.Options&protocol.ExcludeCaches != 0,
-		ExcludeIfPresent: m.ExcludeIfPresent, ExcludeLargerThan: m.LargerThan, ReadSpecial: len(m.Devices) > 0,
+		ExcludeIfPresent: m.ExcludeIfPresent, ExcludeLargerThan: m.LargerThan, ReadSpecial: len(devices) > 0,
+		Devices: devices, Confined: s.o.Policy.Roots,
 		WithAtime: m.Options&protocol.WithAtime != 0, NoXattrs: m.Options&protocol.NoXattrs != 0}
 	for {
 		src, err := local.New(o)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		top, err := src.Root(ctx)
 		if err == nil {
-			s.top = top
 			s.dirs, err = newDirs(top)
-			return o.Roots, err
+			return err
 		}
 		bad := rootErrors(err)
 		if len(bad) == 0 {
-			return nil, err
+			return err
 		}
 		for _, e := range bad {
 			result.Problems = append(result.Problems, protocol.RootProblem{Root: e.Path, Err: protocol.ErrorOf(e)})
 			o.Roots = slices.DeleteFunc(slices.Clone(o.Roots), func(r string) bool { return r == e.Path })
 		}
 		if len(o.Roots) == 0 {
-			return nil, nil
+			return nil
 		}
 	}
 }

@@ -119,24 +119,6 @@ func (d *dirs) close() {
 	clear(d.open)
 }
 
-// forget drops a directory that was found to be another by now, and those below it.
-func (d *dirs) forget(path string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for p, e := range d.open {
-		if p == "" || !tree.IsWithin(p, path) {
-			continue
-		}
-		o := e.Value.(*openDir)
-		d.used.Remove(e)
-		delete(d.open, p)
-		o.dropped = true
-		if o.users == 0 {
-			o.Close()
-		}
-	}
-}
-
 // notEntered is a directory of another file system: it has nothing in it.
 type notEntered struct{ source.Dir }
 

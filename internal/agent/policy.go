@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,7 +22,13 @@ import (
 // DefaultPolicy is where the policy of a source stands.
 const DefaultPolicy = "/etc/snap/agent.yaml"
 
-const maxPolicy = 1 << 20 // bytes of a policy file
+// Limits of a policy: hello names what it allows.
+const (
+	maxPolicy = 1 << 20 // bytes of the file
+	maxPaths  = 4 << 10
+	maxNamed  = 1 << 10
+	maxName   = 4 << 10 // bytes of a path or a name
+)
 
 // ErrPolicy says that a policy cannot be used.
 var ErrPolicy = errors.New("policy")
@@ -38,7 +45,7 @@ type Policy struct {
 	Streams map[string]Stream `yaml:"streams"`
 	// Snapshots are file-system snapshots that may be made while files are read, by name.
 	Snapshots map[string]Snapshot `yaml:"snapshots"`
-	// RateLimit bounds what is sent, in bytes a second. 0 means no bound.
+	// RateLimit bounds what is sent, in bytes a second, at least 64 KiB. 0 means no bound.
 	RateLimit int64 `yaml:"rate_limit"`
 	// Writable are folders that the commands may write in; the agent itself never writes.
 	Writable []string `yaml:"writable"`
@@ -89,17 +96,28 @@ func ReadPolicy(name string) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(abs)
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	// What leads to the file, and to the links on the way, is checked before the file is opened: from then on only who
+	// is trusted can put another one there.
+	for _, path := range []string{abs, real} {
+		if err := trusted(path, name); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.Open(real)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
 	defer f.Close()
-	if err := trusted(f, abs); err != nil {
-		return nil, err
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
-	if err != nil || len(data) > maxPolicy {
-		return nil, fmt.Errorf("%w %s: cannot be read, or is larger than 1 MiB: %w", ErrPolicy, name, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	if len(data) > maxPolicy {
+		return nil, fmt.Errorf("%w %s: larger than 1 MiB", ErrPolicy, name)
 	}
 	p, err := ParsePolicy(data)
 	if err != nil {
@@ -108,39 +126,91 @@ func ReadPolicy(name string) (*Policy, error) {
 	return p, nil
 }
 
-// trusted reports by an error if somebody else could have written the file.
-func trusted(f *os.File, name string) error {
-	info, err := f.Stat()
-	for err == nil {
+// trusted returns an error if somebody else could have written the file at path, or could put another one in its place.
+func trusted(path, name string) error {
+	for ; ; path = filepath.Dir(path) {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrPolicy, err)
+		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		sticky := info.IsDir() && info.Mode()&os.ModeSticky != 0
-		if !ok || (st.Uid != 0 && int(st.Uid) != os.Geteuid()) || (info.Mode().Perm()&0o022 != 0 && !sticky) {
-			return fmt.Errorf("%w: %s could be changed by others than its owner and root: it has to belong to root, with mode 0644 and folders of mode 0755", ErrPolicy, name)
+		isLink := info.Mode()&os.ModeSymlink != 0 // its own mode says nothing
+		if !ok || (st.Uid != 0 && int(st.Uid) != os.Geteuid()) || (info.Mode().Perm()&0o022 != 0 && !sticky && !isLink) {
+			return fmt.Errorf("%w %s: %s could be changed by others than root: it has to belong to root, a file with mode 0644, a folder with mode 0755", ErrPolicy, name, path)
 		}
-		if name == "/" {
+		if path == "/" {
 			return nil
 		}
-		name = path.Dir(name)
-		info, err = os.Lstat(name)
-		if err == nil && info.Mode()&os.ModeSymlink != 0 {
-			info, err = os.Stat(name)
-		}
 	}
-	return fmt.Errorf("%w: %w", ErrPolicy, err)
 }
 
-// ParsePolicy parses and checks a policy.
+// ParsePolicy parses and checks a policy. Errors name the line.
 func ParsePolicy(data []byte) (*Policy, error) {
 	p := &Policy{}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(p); err != nil && err != io.EOF {
-		return nil, err
+		return nil, explain(err)
 	}
 	if err := dec.Decode(&yaml.Node{}); err != io.EOF {
 		return nil, errors.New("more than one document")
 	}
-	return p, p.Check()
+	err := p.Check()
+	var at *entryError
+	if errors.As(err, &at) {
+		if line := at.line(data); line > 0 {
+			err = fmt.Errorf("line %d: %w", line, err)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// explain words what the decoder says as other errors are worded.
+func explain(err error) error {
+	var te *yaml.TypeError
+	if !errors.As(err, &te) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	return errors.New(strings.ReplaceAll(strings.Join(te.Errors, "; "), " in type agent.", " in "))
+}
+
+// entryError is what is wrong with an entry of a policy.
+type entryError struct {
+	list, entry string // the field of the policy, and the item or key in it; an empty entry is the whole
+	err         error
+}
+
+func (e *entryError) Error() string {
+	if e.entry == "" {
+		return fmt.Sprintf("%s: %v", e.list, e.err)
+	}
+	return fmt.Sprintf("%s: %q: %v", e.list, e.entry, e.err)
+}
+
+func (e *entryError) Unwrap() error { return e.err }
+
+// line returns the line of the entry in the policy's text, 0 if it is not there. Of an item that stands twice it is the last.
+func (e *entryError) line(data []byte) (line int) {
+	var doc yaml.Node
+	if yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
+		return 0
+	}
+	for fields := doc.Content[0].Content; len(fields) >= 2; fields = fields[2:] {
+		if fields[0].Value != e.list {
+			continue
+		}
+		line = fields[0].Line
+		for _, item := range fields[1].Content {
+			if e.entry != "" && item.Value == e.entry {
+				line = item.Line
+			}
+		}
+	}
+	return line
 }
 
 // Check checks a policy and makes it ready for use.
@@ -149,32 +219,45 @@ func (p *Policy) Check() error {
 		return errors.New("it allows nothing: name roots, devices or streams")
 	}
 	for _, list := range []struct {
-		what  string
+		field string
 		paths []string
-	}{{"root", p.Roots}, {"device", p.Devices}, {"writable folder", p.Writable}} {
+	}{{"roots", p.Roots}, {"devices", p.Devices}, {"writable", p.Writable}} {
 		for i, r := range list.paths {
-			if !path.IsAbs(r) || path.Clean(r) != r || strings.ContainsRune(r, 0) {
-				return fmt.Errorf("%s %q: not an absolute path in its shortest form", list.what, r)
+			if !path.IsAbs(r) || path.Clean(r) != r || strings.ContainsRune(r, 0) || len(r) > maxName {
+				return &entryError{list.field, r, errors.New("not an absolute path in its shortest form")}
 			}
 			if slices.Contains(list.paths[:i], r) {
-				return fmt.Errorf("%s %q stands twice", list.what, r)
+				return &entryError{list.field, r, errors.New("stands twice")}
 			}
 		}
 	}
-	for name, s := range p.Streams {
-		if name == "" || strings.ContainsAny(name, "/\x00\n") || strings.HasPrefix(name, ".") {
-			return fmt.Errorf("stream %q: a name without slash and line break, and without a dot at its start, is needed", name)
+	if p.RateLimit != 0 && p.RateLimit < minRate {
+		return &entryError{"rate_limit", "", fmt.Errorf("%d is below %d bytes a second", p.RateLimit, minRate)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Streams)) {
+		s := p.Streams[name]
+		if name == "" || strings.ContainsAny(name, "/\x00\n") || strings.HasPrefix(name, ".") || len(name) > maxName {
+			return &entryError{"streams", name, errors.New("a name without slash and line break, and without a dot at its start, is needed")}
 		}
 		if _, err := s.resolve(); err != nil {
-			return fmt.Errorf("stream %q: %w", name, err)
+			return &entryError{"streams", name, err}
 		}
 	}
-	for name, s := range p.Snapshots {
+	if len(p.Roots) > maxPaths || len(p.Devices) > maxPaths || len(p.Streams) > maxNamed {
+		return fmt.Errorf("more than %d roots or devices, or %d streams", maxPaths, maxNamed)
+	}
+	for _, pattern := range p.Exclude {
+		if _, err := filter.Compile([]string{pattern}, filter.Options{}); err != nil {
+			return &entryError{"exclude", pattern, err}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Snapshots)) {
+		s := p.Snapshots[name]
 		if _, twice := p.Streams[name]; twice || name == "" || strings.ContainsAny(name, "/\x00\n") {
-			return fmt.Errorf("snapshot %q: a name without slash and line break, which no stream has, is needed", name)
+			return &entryError{"snapshots", name, errors.New("a name without slash and line break, which no stream has, is needed")}
 		}
 		if err := s.check(); err != nil {
-			return fmt.Errorf("snapshot %q: %w", name, err)
+			return &entryError{"snapshots", name, err}
 		}
 	}
 	var err error

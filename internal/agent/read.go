@@ -17,7 +17,7 @@ import (
 )
 
 // readBlock is how much of a large file is in memory; a chunk without a cut in it makes it grow up to the
-// largest chunk. Each worker holds one at most.
+// largest chunk. Each worker holds one at most, and only one of them a larger one.
 const readBlock = 2 << 20
 
 // blocks are kept for reuse.
@@ -118,15 +118,12 @@ type fileReader struct {
 	left   int64 // bytes that may still be told of
 	cutter *chunker.Cutter
 	block  *[]byte
+	grown  bool // block is larger than others: s.large has room for one
 }
 
 // read goes through the regions of the file and reports whether it came to the end.
 func (r *fileReader) read() (whole bool, err error) {
-	defer func() {
-		if r.block != nil && cap(*r.block) == readBlock {
-			blocks.Put(r.block)
-		}
-	}()
+	defer r.giveBack()
 	for {
 		region, err := r.o.Next()
 		if err == io.EOF {
@@ -155,6 +152,41 @@ func (r *fileReader) read() (whole bool, err error) {
 		if err != nil {
 			return false, err
 		}
+	}
+}
+
+// grow returns a block with room for the largest chunk that begins as buf does. It waits until no other worker has one.
+func (r *fileReader) grow(buf []byte) ([]byte, error) {
+	if err := r.s.takeLarge(r.ctx); err != nil {
+		return nil, err
+	}
+	bigger := make([]byte, max(r.cutter.Params().MaxSize, 2*len(buf)))
+	copy(bigger, buf)
+	blocks.Put(r.block)
+	r.block, r.grown = &bigger, true
+	return bigger, nil
+}
+
+// takeLarge waits until this worker may hold a block larger than readBlock.
+func (s *session) takeLarge(ctx context.Context) error {
+	select {
+	case s.large <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) giveLarge() { <-s.large }
+
+// giveBack gives the block back.
+func (r *fileReader) giveBack() {
+	switch {
+	case r.grown:
+		r.block, r.grown = nil, false
+		r.s.giveLarge()
+	case r.block != nil:
+		blocks.Put(r.block)
 	}
 }
 
@@ -204,9 +236,9 @@ func (r *fileReader) cut(offset, length int64) (whole bool, err error) {
 			return false, nil
 		}
 		if pos == 0 {
-			bigger := make([]byte, min(2*len(buf), 16<<20))
-			copy(bigger, buf[:filled])
-			buf, r.block = bigger, &bigger
+			if buf, err = r.grow(buf); err != nil {
+				return false, err
+			}
 			continue
 		}
 		offset += int64(pos)
@@ -267,13 +299,20 @@ func (s *session) fetch(ctx context.Context, m *protocol.FetchRequest, a *answer
 	if !ok {
 		return errors.New("agent: internal error: a file that cannot be read at an offset")
 	}
-	buf := []byte(nil)
+	longest := int64(0)
+	for _, p := range m.Pieces {
+		longest = max(longest, p.Length)
+	}
+	if longest > readBlock {
+		if err := s.takeLarge(ctx); err != nil {
+			return err
+		}
+		defer s.giveLarge()
+	}
+	buf := make([]byte, longest)
 	for i, p := range m.Pieces {
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if int64(cap(buf)) < p.Length {
-			buf = make([]byte, p.Length)
 		}
 		n, err := readFull(file, buf[:p.Length], p.Offset)
 		it := protocol.Item{File: i, Kind: protocol.ItemChunk, Data: buf[:n]}

@@ -19,6 +19,7 @@ type running struct {
 	out    io.ReadCloser
 	cancel context.CancelFunc
 	offset int64
+	buf    []byte
 }
 
 // startStream starts a command of the policy, or makes a snapshot of it.
@@ -76,7 +77,8 @@ func (s *session) stream(handle uint64) (*running, error) {
 	return nil, &protocol.Error{Code: protocol.CodeStream, Text: "there is no such stream: it has ended, or was started on another connection"}
 }
 
-// nextOfStream answers with the next bytes of a stream, or its end.
+// nextOfStream answers with the next bytes of a stream, or its end. The answer is sent before the next question about the
+// stream is worked on, so that a server that asks and does not read makes the agent hold one piece.
 func (s *session) nextOfStream(_ context.Context, m *protocol.StreamNextRequest, a *answer) error {
 	r, err := s.stream(m.Handle)
 	if err != nil {
@@ -87,10 +89,12 @@ func (s *session) nextOfStream(_ context.Context, m *protocol.StreamNextRequest,
 	if r.offset != m.Offset {
 		return &protocol.Error{Code: protocol.CodeStream, Text: "what was lost on the way cannot be read again"}
 	}
-	buf := make([]byte, m.Most)
-	n, err := fill(r.out, buf)
+	if cap(r.buf) < m.Most {
+		r.buf = make([]byte, m.Most)
+	}
+	n, err := fill(r.out, r.buf[:m.Most])
 	r.offset += int64(n)
-	piece := protocol.StreamPiece{Data: buf[:n], End: err == io.EOF}
+	piece := protocol.StreamPiece{Data: r.buf[:n], End: err == io.EOF}
 	if err != nil {
 		s.drop(m.Handle)
 		if closeErr := r.out.Close(); err == io.EOF && closeErr != nil {
@@ -102,7 +106,7 @@ func (s *session) nextOfStream(_ context.Context, m *protocol.StreamNextRequest,
 		return err
 	}
 	a.buf = piece.Append(a.buf)
-	return nil
+	return a.end()
 }
 
 // fill reads until p is full or the stream ends, whose error it returns then.

@@ -66,6 +66,7 @@ internal/archtest:
 internal/dbtest:
 internal/torturetest:
 internal/vectortest:
+internal/memorytest:
 internal/proxytest:
 internal/s3test: internal/proxytest
 internal/crashtest: internal/verifier

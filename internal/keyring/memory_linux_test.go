@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/snapkeep/snap/internal/memorytest"
 	"github.com/snapkeep/snap/internal/seal"
 )
 
@@ -139,58 +140,10 @@ func searchChild(t *testing.T, folder, secret string, role Role, needles map[str
 	if err != nil || !strings.HasPrefix(line, string(role)+" sealed") {
 		t.Fatalf("child said %q, %v", line, err)
 	}
-	found := searchMemory(t, cmd.Process.Pid, needles)
+	found := memorytest.Search(t, cmd.Process.Pid, needles)
 	stdin.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	return found
-}
-
-// searchMemory reads all mappings of a process that can be read.
-func searchMemory(t *testing.T, pid int, needles map[string][]byte) map[string]bool {
-	t.Helper()
-	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if os.IsPermission(err) {
-		t.Skip("the system does not let a parent read its child's memory")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mem.Close()
-	found, total := map[string]bool{}, uint64(0)
-	for line := range strings.Lines(string(must(os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))))) {
-		var from, to uint64
-		var mode string
-		if n, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); n != 3 {
-			t.Fatalf("%q: %v", line, err)
-		}
-		if mode[0] != 'r' || strings.Contains(line, "[v") { // pages of the kernel
-			continue
-		}
-		total += searchRange(t, mem, from, to, line, needles, found)
-	}
-	if total < 1<<20 {
-		t.Fatalf("only %d bytes could be read", total)
-	}
-	return found
-}
-
-// searchRange reads in pieces that overlap by more than a needle.
-func searchRange(t *testing.T, mem *os.File, from, to uint64, line string, needles map[string][]byte, found map[string]bool) uint64 {
-	t.Helper()
-	const piece, overlap = 4 << 20, 4 << 10
-	buf := make([]byte, piece)
-	for at := from; at < to; at += piece - overlap {
-		n, err := mem.ReadAt(buf[:min(piece, to-at)], int64(at))
-		if err != nil {
-			t.Fatalf("read %q: %v", line, err)
-		}
-		for name, needle := range needles {
-			if bytes.Contains(buf[:n], needle) {
-				found[name] = true
-			}
-		}
-	}
-	return to - from
 }

@@ -15,7 +15,7 @@ import (
 // Code says what kind of failure an Error is.
 type Code uint8
 
-// The codes. Their numbers are in the protocol; one that a peer does not know is CodeOther.
+// The codes. Their numbers are in the protocol; one that a peer does not know stands for CodeOther.
 const (
 	CodeOther      Code = 1 // any other failure
 	CodeNotExist   Code = 2
@@ -33,7 +33,7 @@ const (
 const maxText = 1 << 10 // bytes of an error's text
 
 // Error is a failure that an agent reports. It satisfies errors.Is with fs.ErrNotExist, fs.ErrPermission,
-// source.ErrReplaced, source.ErrStream and source.ErrRootMissing as its code says.
+// source.ErrReplaced, source.ErrStream, source.ErrRootMissing and ErrVersion as its code says.
 type Error struct {
 	Code Code
 	Text string // what the agent says: to be quoted where it is shown
@@ -54,6 +54,8 @@ func (e *Error) Unwrap() error {
 		return source.ErrStream
 	case CodeRoot:
 		return source.ErrRootMissing
+	case CodeVersion:
+		return ErrVersion
 	}
 	return nil
 }
@@ -89,8 +91,10 @@ func clip(s string) string {
 		return s
 	}
 	s = s[:maxText]
-	for len(s) > 0 && !utf8.ValidString(s[len(s)-1:]) && len(s) > maxText-utf8.UTFMax {
-		s = s[:len(s)-1]
+	for n := len(s); n > maxText-utf8.UTFMax; n-- {
+		if r, size := utf8.DecodeLastRuneInString(s[:n]); r != utf8.RuneError || size != 1 {
+			return s[:n]
+		}
 	}
 	return s
 }

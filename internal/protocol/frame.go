@@ -10,12 +10,10 @@ import (
 	"github.com/snapkeep/snap/internal/wire"
 )
 
-// Version is the version of the protocol that this package speaks.
-const Version = 1
-
 // Limits of frames (docs/protocol.md section 2).
 const (
 	MaxPayload   = 17 << 20 // bytes of a payload, compressed or not
+	MaxQuestion  = 4 << 20  // bytes of the payload of a question
 	headerSize   = 10
 	minCompress  = 512 // payloads under so many bytes are sent as they are
 	answerTarget = 256 << 10
@@ -113,12 +111,14 @@ func (w *Writer) Write(f Frame) error {
 // Reader reads frames.
 type Reader struct {
 	r        io.Reader
+	limit    int
 	unpack   compress.Decompressor
 	buf, raw []byte
 }
 
-// NewReader returns a Reader of r, which should be buffered.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+// NewReader returns a Reader of r, which should be buffered. It refuses frames whose payload has more bytes than limit,
+// which is MaxQuestion or MaxPayload.
+func NewReader(r io.Reader, limit int) *Reader { return &Reader{r: r, limit: limit} }
 
 // Read returns the next frame. Its payload is valid until the next call. The error is io.EOF between two frames,
 // io.ErrUnexpectedEOF within one, and wraps ErrMalformed for what is no frame.
@@ -129,7 +129,7 @@ func (r *Reader) Read() (Frame, error) {
 	}
 	size := binary.LittleEndian.Uint32(header[:])
 	f := Frame{ID: binary.LittleEndian.Uint32(header[4:]), Type: Type(header[8]), More: header[9]&flagMore != 0}
-	if size > MaxPayload || header[9]&^knownFlags != 0 {
+	if uint64(size) > uint64(r.limit) || header[9]&^knownFlags != 0 {
 		return Frame{}, fmt.Errorf("%w: frame of %d bytes with flags %#x", ErrMalformed, size, header[9])
 	}
 	if err := r.fill(int(size)); err != nil {
@@ -170,7 +170,7 @@ func (r *Reader) decompress(packed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: compressed frame of %d bytes", ErrMalformed, len(packed))
 	}
 	size := binary.LittleEndian.Uint32(packed)
-	if size > MaxPayload {
+	if uint64(size) > uint64(r.limit) {
 		return nil, fmt.Errorf("%w: compressed frame that claims %d bytes", ErrMalformed, size)
 	}
 	raw, err := r.unpack.Append(r.raw[:0], packed[4:], int(size))

@@ -15,6 +15,7 @@ const (
 	maxStreams  = 1 << 10
 	maxPatterns = 16 << 10
 	maxEnforced = 64
+	maxVersion  = 1 << 16
 )
 
 const magic = "snapagent"
@@ -35,7 +36,7 @@ func ParseHelloRequest(payload []byte) (*HelloRequest, error) {
 	if string(r.Next(len(magic))) != magic {
 		r.Failf("no snap server")
 	}
-	m := &HelloRequest{Version: r.Count(1 << 16)}
+	m := &HelloRequest{Version: r.Count(maxVersion)}
 	if m.Version == 0 {
 		r.Failf("version 0")
 	}
@@ -82,10 +83,17 @@ func (m *HelloAnswer) Append(b []byte) []byte {
 	return b
 }
 
-// ParseHelloAnswer parses the message.
+// ParseHelloAnswer parses the message. The error satisfies errors.Is(err, ErrVersion) if the agent chose a version that
+// this package does not speak: what follows the version is of that one and is not looked at.
 func ParseHelloAnswer(payload []byte) (*HelloAnswer, error) {
 	r := wire.NewReader(payload)
-	m := &HelloAnswer{Version: r.Count(1 << 16), Program: word(r), Clock: readTime(r)}
+	m := &HelloAnswer{Version: r.Count(maxVersion)}
+	if r.Err() == nil && m.Version > 0 {
+		if err := checkVersion(m.Version); err != nil {
+			return nil, err
+		}
+	}
+	m.Program, m.Clock = word(r), readTime(r)
 	for _, s := range []*string{&m.Host, &m.Machine, &m.Boot, &m.Kernel, &m.Policy} {
 		*s = word(r)
 	}
@@ -175,6 +183,14 @@ func ParseBeginAnswer(payload []byte) (*BeginAnswer, error) {
 		m.Problems = append(m.Problems, RootProblem{word(r), readError(r)})
 	}
 	return m, done(r, "begin")
+}
+
+// Empty is a message without a field: the questions Inventory and Ping, and the answers to Ping and StreamStop.
+type Empty struct{}
+
+// ParseEmpty parses the message.
+func ParseEmpty(payload []byte) (*Empty, error) {
+	return &Empty{}, done(wire.NewReader(payload), "empty message")
 }
 
 func appendChunker(b []byte, p chunker.Params) []byte {

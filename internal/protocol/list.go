@@ -270,12 +270,18 @@ func ProblemOf(p source.Problem) DirProblem {
 	return DirProblem{p.Stat.Name, p.Stat.Kind, ErrorOf(p.Err)}
 }
 
-// appendShared appends s as the number of bytes that it shares with last, and the rest.
-func appendShared(b []byte, last, s string) []byte {
+// sharedLength returns how many bytes a and b begin alike.
+func sharedLength(a, b string) int {
 	n := 0
-	for n < min(len(last), len(s)) && last[n] == s[n] {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
 		n++
 	}
+	return n
+}
+
+// appendShared appends s as the number of bytes that it shares with last, and the rest.
+func appendShared(b []byte, last, s string) []byte {
+	n := sharedLength(last, s)
 	return wire.AppendBytes(wire.AppendUvarint(b, uint64(n)), s[n:])
 }
 
@@ -285,7 +291,20 @@ func shared(r *wire.Reader, last string, limit int) string {
 		r.Failf("%d shared bytes", n)
 		return ""
 	}
-	return last[:n] + string(r.Bytes(limit-n))
+	rest := string(r.Bytes(limit - n))
+	if sharedLength(last[n:], rest) > 0 {
+		r.Failf("more bytes are shared than %d", n)
+	}
+	return last[:n] + rest
+}
+
+// filePath reads the path of a file, which is not the top.
+func filePath(r *wire.Reader, last string) string {
+	p := path(r, last)
+	if r.Err() == nil && p == "" {
+		r.Failf("a file without a path")
+	}
+	return p
 }
 
 // path reads a path of the tree.

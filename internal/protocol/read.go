@@ -34,7 +34,7 @@ func (m *ReadRequest) Append(b []byte) []byte {
 		f := &m.Files[i]
 		b = wire.AppendVarint(appendShared(b, last.Path, f.Path), int64(f.Inode-last.Inode))
 		b = wire.AppendUvarint(wire.AppendUvarint(b, uint64(f.From)), uint64(f.Most))
-		b = append(b, flag(f.Send))
+		b = append(b, flagByte(f.Send))
 		last = *f
 	}
 	return b
@@ -46,8 +46,8 @@ func ParseReadRequest(payload []byte) (*ReadRequest, error) {
 	m := &ReadRequest{}
 	last := FileQuestion{}
 	for range r.Count(min(MaxFiles, r.Len())) {
-		f := FileQuestion{Path: path(r, last.Path), Inode: last.Inode + uint64(r.Varint()), From: size(r), Most: size(r), Send: readFlag(r)}
-		if f.Most < 1 || f.Most > MaxReadSize || f.Path == "" {
+		f := FileQuestion{Path: filePath(r, last.Path), Inode: last.Inode + uint64(r.Varint()), From: size(r), Most: size(r), Send: readFlag(r)}
+		if f.Most < 1 || f.Most > MaxReadSize {
 			r.Failf("%d bytes of %q", f.Most, f.Path)
 		}
 		m.Files = append(m.Files, f)
@@ -89,7 +89,7 @@ func AppendItem(b []byte, it *Item) []byte {
 	switch it.Kind {
 	case ItemBegin:
 		b = appendDescription(appendStat(b, &it.Entry.Stat, &none), &it.Entry)
-		b = append(b, flag(it.Err != nil))
+		b = append(b, flagByte(it.Err != nil))
 		if it.Err != nil {
 			b = it.Err.Append(b)
 		}
@@ -100,7 +100,7 @@ func AppendItem(b []byte, it *Item) []byte {
 	case ItemHash:
 		b = append(wire.AppendUvarint(b, uint64(it.Length)), it.Hash[:]...)
 	case ItemEnd:
-		b = append(appendStat(b, &it.Entry.Stat, &none), flag(it.Whole))
+		b = append(appendStat(b, &it.Entry.Stat, &none), flagByte(it.Whole))
 	case ItemFailed:
 		b = it.Err.Append(b)
 	}
@@ -176,7 +176,7 @@ func (m *FetchRequest) Append(b []byte) []byte {
 // ParseFetchRequest parses the message.
 func ParseFetchRequest(payload []byte) (*FetchRequest, error) {
 	r := wire.NewReader(payload)
-	m := &FetchRequest{Path: path(r, ""), Inode: r.Uvarint()}
+	m := &FetchRequest{Path: filePath(r, ""), Inode: r.Uvarint()}
 	end, sum := int64(0), int64(0)
 	for range r.Count(min(MaxFiles, r.Len())) {
 		p := Piece{Offset: end + r.Varint(), Length: int64(r.Count(pack.MaxChunkSize))}
@@ -193,7 +193,7 @@ func ParseFetchRequest(payload []byte) (*FetchRequest, error) {
 // chunk that is shorter than the piece ends where the file does; a piece behind that end is answered by
 // ItemFailed with CodeReplaced.
 
-func flag(set bool) byte {
+func flagByte(set bool) byte {
 	if set {
 		return 1
 	}

@@ -7,7 +7,7 @@ import (
 
 // Limits of streams and inspections (docs/protocol.md section 9).
 const (
-	MaxStreamPiece = 4 << 20 // bytes of a stream in an answer
+	MaxStreamPiece = 2 << 20 // bytes of a stream in an answer
 	maxMounts      = 4 << 10
 	maxFinds       = 4 << 10
 )
@@ -73,7 +73,7 @@ type StreamPiece struct {
 
 // Append appends the message.
 func (m *StreamPiece) Append(b []byte) []byte {
-	return wire.AppendBytes(append(b, flag(m.End)), m.Data)
+	return wire.AppendBytes(append(b, flagByte(m.End)), m.Data)
 }
 
 // ParseStreamPiece parses the message.
@@ -105,7 +105,7 @@ func ParseHashRequest(payload []byte) (*HashRequest, error) {
 	m := &HashRequest{}
 	last := ""
 	for range r.Count(min(MaxFiles, r.Len())) {
-		last = path(r, last)
+		last = filePath(r, last)
 		m.Paths = append(m.Paths, last)
 	}
 	return m, done(r, "hash")

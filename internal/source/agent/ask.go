@@ -126,7 +126,7 @@ type streamAnswer struct {
 // askAhead asks for the next bytes.
 func (r *streamReader) askAhead() {
 	a := &streamAnswer{}
-	m := protocol.StreamNextRequest{Handle: r.handle, Offset: r.offset, Most: protocol.MaxStreamPiece / 2}
+	m := protocol.StreamNextRequest{Handle: r.handle, Offset: r.offset, Most: protocol.MaxStreamPiece}
 	a.single = single{kind: protocol.StreamNext, payload: m.Append(nil), done: make(chan struct{}), take: func(b []byte) error {
 		p, err := protocol.ParseStreamPiece(b)
 		if err != nil {
@@ -195,6 +195,11 @@ func (s *Source) Hashes(ctx context.Context, paths []string, fn func(path string
 	const batch = 64
 	for len(paths) > 0 {
 		part := paths[:min(batch, len(paths))]
+		for sum, i := 0, 0; i < len(part); i++ {
+			if sum += len(part[i]); i > 0 && sum > questionPaths {
+				part = part[:i]
+			}
+		}
 		paths = paths[len(part):]
 		var all []*protocol.FileHash
 		err := s.askMany(ctx, protocol.Hash, (&protocol.HashRequest{Paths: part}).Append(nil), func() { all = nil }, func(b []byte) error {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/snapkeep/snap/chunker"
 	server "github.com/snapkeep/snap/internal/agent"
@@ -28,8 +29,16 @@ func params(t testing.TB) (files, database chunker.Params) {
 	return chunker.Files(p), chunker.Database(p)
 }
 
-// serve returns a dial that starts an agent with the policy, in this process, for each connection.
+// ahead is a clock by which everything that tests write was written long ago, so that nothing of it is in doubt.
+func ahead() time.Time { return time.Now().Add(time.Hour) }
+
+// serve returns a dial that starts an agent with the policy, in this process, for each connection. Its clock is ahead.
 func serve(t testing.TB, p *server.Policy) agent.Dial {
+	return serveAt(t, p, ahead)
+}
+
+// serveAt is serve with a clock.
+func serveAt(t testing.TB, p *server.Policy, clock func() time.Time) agent.Dial {
 	t.Helper()
 	if err := p.Check(); err != nil {
 		t.Fatal(err)
@@ -40,7 +49,7 @@ func serve(t testing.TB, p *server.Policy) agent.Dial {
 		go func() {
 			defer close(done)
 			defer there.Close()
-			server.Serve(context.Background(), there, there, server.Options{Policy: p, Program: "test"}) // fails when the connection is cut
+			server.Serve(context.Background(), there, there, server.Options{Policy: p, Program: "test", Now: clock}) // fails when the connection is cut
 		}()
 		t.Cleanup(func() {
 			here.Close()

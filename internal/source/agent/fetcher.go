@@ -24,6 +24,8 @@ const (
 	largeRead   = 8 << 20  // bytes of a large file that a question asks for
 	largeHashes = 48 << 20 // bytes of a large file whose hashes a question asks for
 	fetchBytes  = 4 << 20  // of chunks that are fetched by one question
+
+	questionPaths = 1 << 20 // bytes of the paths of a question
 )
 
 // fetcher brings the content of files.
@@ -139,10 +141,11 @@ func (f *fetcher) next(flush bool) *readCall {
 	}
 	if n := len(f.unknown); n >= readBatch/4 || (n > 0 && (flush || f.flying == 0)) {
 		c := &readCall{f: f, send: true}
-		bytes := int64(0)
-		for len(f.unknown) > 0 && len(c.files) < readBatch && bytes < batchBytes {
+		bytes, paths := int64(0), 0
+		for len(f.unknown) > 0 && len(c.files) < readBatch && bytes < batchBytes && paths < questionPaths {
 			c.files = append(c.files, f.unknown[0])
 			bytes += f.unknown[0].size
+			paths += len(f.unknown[0].path)
 			f.unknown = f.unknown[1:]
 		}
 		f.flying++
@@ -152,8 +155,8 @@ func (f *fetcher) next(flush bool) *readCall {
 		return nil
 	}
 	c := &readCall{f: f, send: f.s.past == nil || f.s.past.Empty()}
-	bytes := int64(0)
-	for len(f.waiting) > 0 && len(c.files) < readBatch && bytes < batchBytes {
+	bytes, paths := int64(0), 0
+	for len(f.waiting) > 0 && len(c.files) < readBatch && bytes < batchBytes && paths < questionPaths {
 		x := f.waiting[0]
 		if f.held > 0 && f.held+x.stat.Size > bytesAhead {
 			break
@@ -161,6 +164,7 @@ func (f *fetcher) next(flush bool) *readCall {
 		x.size = x.stat.Size
 		f.held += x.size
 		bytes += x.size
+		paths += len(x.path)
 		c.files = append(c.files, x)
 		f.waiting = f.waiting[1:]
 	}

@@ -34,7 +34,8 @@ type thinker interface{ thinks() }
 // pending is a call with its place on the wire.
 type pending struct {
 	call
-	progress time.Time
+	progress time.Time // the last frame of its answer
+	in       int64     // bytes that had come by then
 }
 
 // link is the connection to the agent, made again when it is cut.
@@ -53,10 +54,14 @@ type link struct {
 	calls  map[uint32]*pending
 	begun  bool      // begin was sent on some connection
 	slow   bool      // the round trip takes more than a millisecond
-	seen   time.Time // the last frame
+	seen   time.Time // the last bytes that came
+	heard  int64     // bytes that had come when the link was last checked
 	pinged time.Time
 	closed bool
 }
+
+// slowRate in bytes a second is the least that an agent that gets on sends.
+const slowRate = 16 << 10
 
 func newLink(s *Source) *link {
 	return &link{s: s, calls: map[uint32]*pending{}}
@@ -99,7 +104,7 @@ func (l *link) greet(ctx context.Context, before *protocol.HelloAnswer) (io.Read
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	timer := time.AfterFunc(l.s.limits.Idle, func() { conn.Close() })
-	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10))
+	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10), protocol.MaxPayload)
 	w := protocol.NewWriter(countedWriter{conn, &l.out})
 	h, err := l.hello(frames, w)
 	timer.Stop()
@@ -131,17 +136,17 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 		return nil, fmt.Errorf("no agent answers: %w", err)
 	}
 	if f.Type == protocol.Failed {
-		return nil, refusal(f.Payload)
+		return nil, final(refusal(f.Payload))
 	}
 	if f.Type != protocol.Hello|protocol.Answer || f.ID != 0 || f.More {
 		return nil, fmt.Errorf("%w: no answer to hello", ErrProtocol)
 	}
 	h, err := protocol.ParseHelloAnswer(f.Payload)
+	if errors.Is(err, protocol.ErrVersion) {
+		return nil, final(err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrProtocol, err)
-	}
-	if h.Version > protocol.Version {
-		return nil, fmt.Errorf("%w: it wants to speak version %d", ErrProtocol, h.Version)
 	}
 	l.mu.Lock()
 	l.slow = time.Since(sent) > 3*time.Millisecond // the agent's first answer waits for its program to start
@@ -150,6 +155,14 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 	l.s.greeted, l.s.skew = h, skewOf(h.Clock)
 	l.s.mu.Unlock()
 	return h, nil
+}
+
+// final makes an error about versions one for which dialling again is of no use.
+func final(err error) error {
+	if errors.Is(err, protocol.ErrVersion) {
+		return fmt.Errorf("%w: %w", source.ErrBroken, err)
+	}
+	return err
 }
 
 func refusal(payload []byte) error {
@@ -224,7 +237,11 @@ type beginCall struct {
 }
 
 func (c *beginCall) question() (protocol.Type, []byte, error) {
-	return protocol.Begin, c.l.beginning().Append(nil), nil
+	b := c.l.beginning().Append(nil)
+	if len(b) > protocol.MaxQuestion {
+		return 0, nil, fmt.Errorf("%w: roots and patterns of %d bytes, more than the protocol has room for", ErrLimit, len(b))
+	}
+	return protocol.Begin, b, nil
 }
 
 func (c *beginCall) answer(f *protocol.Frame) error {
@@ -268,7 +285,7 @@ func (l *link) send(c call) {
 	}
 	l.number++
 	id := l.number
-	l.calls[id] = &pending{c, time.Now()}
+	l.calls[id] = &pending{c, time.Now(), l.in.Load()}
 	if len(l.calls) == 1 {
 		l.seen = time.Now()
 	}
@@ -359,7 +376,7 @@ func (l *link) deliver(f *protocol.Frame) error {
 	p := l.calls[f.ID]
 	l.seen = time.Now()
 	if p != nil {
-		p.progress = l.seen
+		p.progress, p.in = l.seen, l.in.Load()
 		if !f.More {
 			delete(l.calls, f.ID)
 		}
@@ -466,7 +483,7 @@ func (l *link) resume(conn io.ReadWriteCloser, w *protocol.Writer) error {
 	l.conn, l.w, l.seen = conn, w, time.Now()
 	ids := make([]uint32, 0, len(l.calls))
 	for id, p := range l.calls {
-		p.progress = l.seen
+		p.progress, p.in = l.seen, l.in.Load()
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
@@ -502,13 +519,19 @@ func (l *link) watch() {
 	}
 }
 
-// check pings a silent agent, cuts the connection of a dead one, and returns an error for one that stalls.
+// check pings a silent agent, cuts the connection of a dead one, and returns an error for one that stalls. A slow line, or an
+// agent with a rate limit, may take long for a frame: as long as bytes come it is not silent, and as long as they come at
+// slowRate what is asked behind them does not stall.
 func (l *link) check(now time.Time, idle, stall time.Duration) error {
+	in := l.in.Load()
 	l.mu.Lock()
+	if in != l.heard {
+		l.heard, l.seen = in, now
+	}
 	silent := len(l.calls) > 0 && l.w != nil && now.Sub(l.seen) > idle
 	quiet := len(l.calls) > 0 && l.w != nil && now.Sub(l.seen) > idle/3 && now.Sub(l.pinged) > idle/3
 	for _, p := range l.calls {
-		if _, thinks := p.call.(thinker); !thinks && l.w != nil && now.Sub(p.progress) > stall {
+		if _, thinks := p.call.(thinker); !thinks && l.w != nil && now.Sub(p.progress) > stall && float64(in-p.in) < slowRate*now.Sub(p.progress).Seconds() {
 			l.mu.Unlock()
 			return fmt.Errorf("%w: a question was not answered for %v", ErrLimit, stall)
 		}

@@ -17,6 +17,7 @@ import (
 // Bounds of what is asked ahead.
 const (
 	listBatch   = 128      // directories of a question
+	listRuns    = 8 << 10  // and what is known of them
 	listsAhead  = 16       // questions under way
 	dirsAhead   = 8 << 10  // directories that were asked for and not used
 	entriesHeld = 64 << 10 // entries in these; about 300 bytes each
@@ -213,7 +214,8 @@ func (l *lookout) batch() (batch []*listing) {
 	if l.flying >= listsAhead {
 		return nil
 	}
-	for len(batch) < listBatch && l.held < entriesHeld && len(l.asked) < dirsAhead {
+	paths, runs := 0, 0
+	for len(batch) < listBatch && paths < questionPaths && runs < listRuns && l.held < entriesHeld && len(l.asked) < dirsAhead {
 		d := l.candidate()
 		if d == nil {
 			break
@@ -222,6 +224,7 @@ func (l *lookout) batch() (batch []*listing) {
 		l.asked[d.path] = d
 		heap.Push(&l.order, d.path)
 		batch = append(batch, d)
+		paths, runs = paths+len(d.path), runs+len(d.runs)
 	}
 	if len(batch) > 0 {
 		l.flying++
@@ -292,12 +295,14 @@ func (c *listCall) question() (protocol.Type, []byte, error) {
 	}
 	for _, d := range c.dirs[c.next:] {
 		q := protocol.DirQuestion{Path: d.path}
+		size := 0
 		for i, run := range d.runs {
 			first := ""
 			if i > 0 {
 				var err error
-				if first, err = run.FirstName(); err != nil {
-					q.Runs = nil
+				first, err = run.FirstName()
+				if size += len(first) + 32; err != nil || size > protocol.MaxQuestion/4 {
+					q.Runs = nil // it is asked for as if nothing were known of it
 					break
 				}
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // joint is a folder above roots: it shows only what leads to them. Links to such
-// folders are followed.
+// folders are followed, but for those in confined ones.
 type joint struct {
 	dir
 	node *node
@@ -25,10 +25,18 @@ type joint struct {
 // openJoint returns j with its descriptor set to that of name.
 func openJoint(dirfd int, name string, j *joint) (*joint, error) {
 	var err error
-	if j.fd, err = inode.OpenFollowed(dirfd, name, unix.O_PATH|unix.O_DIRECTORY); err != nil {
+	if j.fd, err = j.openWay(dirfd, name, j.path, unix.O_PATH); err != nil {
 		return nil, fmt.Errorf("open %q: %w", j.path, err)
 	}
 	return j, nil
+}
+
+// openWay opens a folder on the way to a root.
+func (j *joint) openWay(dirfd int, name, path string, flags int) (int, error) {
+	if j.w.follows(path) {
+		return inode.OpenFollowed(dirfd, name, flags|unix.O_DIRECTORY)
+	}
+	return inode.OpenAt(dirfd, name, flags|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 }
 
 // List looks at what leads to the roots.
@@ -58,7 +66,11 @@ func (j *joint) List(ctx context.Context) ([]tree.Stat, []source.Problem, error)
 func (j *joint) lookAt(name string, st *tree.Stat, at *inode.Look) error {
 	c := append([]byte(name), 0)
 	if !j.node.children[name].root {
-		if err := at.At(j.fd, &c[0], 0); err != nil {
+		flags := 0
+		if !j.w.follows(joinPath(j.path, name)) {
+			flags = unix.AT_SYMLINK_NOFOLLOW
+		}
+		if err := at.At(j.fd, &c[0], flags); err != nil {
 			return err
 		}
 		if at.Kind() != tree.Directory {
@@ -67,7 +79,7 @@ func (j *joint) lookAt(name string, st *tree.Stat, at *inode.Look) error {
 		at.Stat(st)
 		return nil
 	}
-	if j.w.o.ReadSpecial {
+	if j.w.readsDevice(joinPath(j.path, name)) {
 		if err := at.At(j.fd, &c[0], 0); err == nil && at.Kind() == tree.BlockDevice {
 			f, err := j.openDevice(name)
 			if err != nil {
@@ -118,7 +130,7 @@ func (j *joint) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) 
 
 // Open opens a root that is a file or a device.
 func (j *joint) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
-	if j.w.o.ReadSpecial && j.readsDevice(st.Name) {
+	if j.readsDevice(st.Name) {
 		return j.openDevice(st.Name)
 	}
 	return j.dir.Open(ctx, st)
@@ -127,7 +139,7 @@ func (j *joint) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
 // readsDevice reports whether name is a root that leads to a block device.
 func (j *joint) readsDevice(name string) bool {
 	n := j.node.children[name]
-	if n == nil || !n.root {
+	if n == nil || !n.root || !j.w.readsDevice(joinPath(j.path, name)) {
 		return false
 	}
 	var at inode.Look
@@ -169,13 +181,14 @@ func (j *joint) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f so
 	n := j.node.children[st.Name]
 	switch {
 	case n != nil && !n.root:
-		fd, err := inode.OpenFollowed(j.fd, st.Name, unix.O_RDONLY|unix.O_DIRECTORY)
+		path := joinPath(j.path, st.Name)
+		fd, err := j.openWay(j.fd, st.Name, path, unix.O_RDONLY)
 		if err != nil {
-			fd, err = inode.OpenFollowed(j.fd, st.Name, unix.O_PATH|unix.O_DIRECTORY)
+			fd, err = j.openWay(j.fd, st.Name, path, unix.O_PATH)
 			return j.describeFd(st, e, fd, true, err)
 		}
 		return j.describeFd(st, e, fd, false, nil)
-	case j.w.o.ReadSpecial && st.Kind == tree.Regular && j.readsDevice(st.Name):
+	case st.Kind == tree.Regular && j.readsDevice(st.Name):
 		j.w.owners.fill(st, e)
 		return nil
 	}

@@ -46,6 +46,13 @@ type Options struct {
 	// one, as that of regular files.
 	ReadSpecial bool
 
+	// Devices are the roots that ReadSpecial is about; nil means all.
+	Devices []string
+
+	// Confined are folders: at them and below, a link among the folders that lead to a root is not followed, and
+	// the root counts as missing. "/" confines nothing.
+	Confined []string
+
 	// WithAtime notes access times.
 	WithAtime bool
 

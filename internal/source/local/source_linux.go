@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +124,11 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 				return nil, err
 			}
 			var st unix.Stat_t
-			if err := unix.Lstat(root, &st); err != nil {
+			err := s.confines(root)
+			if err == nil {
+				err = unix.Lstat(root, &st)
+			}
+			if err != nil {
 				errs = append(errs, &RootError{Path: root, Err: err})
 			} else if w.devices != nil {
 				w.devices[st.Dev] = true
@@ -147,6 +152,35 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 		return nil, &RootError{Path: "/", Err: err}
 	}
 	return &dir{w: w, fd: fd, path: "/", states: states}, nil
+}
+
+// follows reports whether a link at path, on the way to a root, may be followed.
+func (s *Source) follows(path string) bool {
+	return !slices.ContainsFunc(s.o.Confined, func(c string) bool {
+		return c != "/" && (path == c || strings.HasPrefix(path, c+"/"))
+	})
+}
+
+// confines returns an error if a link that may not be followed leads to root.
+func (s *Source) confines(root string) error {
+	for path := root; ; {
+		path = path[:max(strings.LastIndexByte(path, '/'), 0)]
+		if path == "" || s.follows(path) {
+			return nil
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+			return fmt.Errorf("%q: %w", path, unix.ENOTDIR)
+		}
+	}
+}
+
+// readsDevice reports whether a root is read if it is a block device.
+func (s *Source) readsDevice(root string) bool {
+	return s.o.ReadSpecial && (s.o.Devices == nil || slices.Contains(s.o.Devices, root))
 }
 
 // enter returns the path and the states of the folder name in d.
