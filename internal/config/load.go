@@ -230,7 +230,7 @@ func (s *Source) check(name string) error {
 		return errors.New("the name of a source may not be empty, begin with -, or hold slashes or control characters")
 	}
 	switch s.Transport {
-	case TransportAgent:
+	case TransportAgent, TransportSFTP:
 		if s.Address == "" {
 			return errors.New("address is missing: [user@]host[:port]")
 		}
@@ -239,7 +239,7 @@ func (s *Source) check(name string) error {
 			return errors.New("transport local has no address")
 		}
 	default:
-		return fmt.Errorf("transport %q: there are agent and local", s.Transport)
+		return fmt.Errorf("transport %q: there are agent, sftp and local", s.Transport)
 	}
 	if len(s.Paths)+len(s.Devices)+len(s.Streams) == 0 {
 		return errors.New("there is nothing to pull: name paths, devices or streams")
@@ -250,7 +250,7 @@ func (s *Source) check(name string) error {
 		}
 	}
 	for _, field := range []struct{ what, value string }{{"address", s.Address}, {"host", s.Host}, {"ssh identity", s.SSH.Identity}, {"ssh known_hosts", s.SSH.KnownHosts},
-		{"ssh agent_command", s.SSH.Agent}} {
+		{"ssh agent_command", s.SSH.Agent}, {"ssh sftp_command", s.SSH.SFTP}} {
 		if strings.HasPrefix(field.value, "-") || strings.ContainsFunc(field.value, unicode.IsControl) {
 			return fmt.Errorf("%s %q: it may not begin with - or hold control characters", field.what, field.value)
 		}
@@ -267,6 +267,9 @@ func (s *Source) check(name string) error {
 	}
 	if len(s.Streams) > 0 && s.Transport != TransportAgent {
 		return errors.New("streams need the agent")
+	}
+	if len(s.Devices) > 0 && s.Transport == TransportSFTP {
+		return errors.New("devices need the agent: SFTP does not tell how large they are")
 	}
 	switch s.Compress {
 	case "", "auto", "on", "off":
