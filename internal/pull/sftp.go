@@ -34,7 +34,13 @@ func (p *Puller) connectSFTP(ctx context.Context, c *config.Source) (*connected,
 		}
 		return nil, errors.Join(err, s.Close())
 	}
-	return &connected{source: s, origin: snapshot.Origin{Transport: c.Transport, Reduced: true}, missing: s.Missing, received: s.Received, close: s.Close}, nil
+	end := func() error {
+		if n := s.Linked(); n > 0 && p.log != nil {
+			p.log.Info("files with several links are saved as files of their own", "files", n)
+		}
+		return s.Close()
+	}
+	return &connected{source: s, origin: snapshot.Origin{Transport: c.Transport, Reduced: true}, missing: s.Missing, received: s.Received, close: end}, nil
 }
 
 func dialSFTP(c *config.Source) (sftp.Dial, error) {

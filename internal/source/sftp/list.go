@@ -179,9 +179,11 @@ func (l *listing) wait(ctx context.Context, ready <-chan struct{}) error {
 
 // run lists the folder.
 func (l *listing) run(ctx context.Context) {
+	tries := 0
 	err := l.s.do(ctx, func(ctx context.Context, c *client, _ bool) error {
 		l.stats, l.problems, l.err = nil, nil, nil
-		return l.read(ctx, c)
+		tries++
+		return l.read(ctx, c, tries <= patience) // who goes alone must not wait for others
 	})
 	if err == nil {
 		err = l.leaveOut(ctx)
@@ -196,7 +198,8 @@ func (l *listing) run(ctx context.Context) {
 }
 
 // read opens and reads the folder. What was found is kept if it fails.
-func (l *listing) read(ctx context.Context, c *client) error {
+// With holding it waits in the middle of a large folder until somebody asks for it.
+func (l *listing) read(ctx context.Context, c *client, holding bool) error {
 	handle, err := c.start(pathRequest(fxpOpendir, l.real), nil).handle(ctx)
 	if err != nil {
 		return err
@@ -233,8 +236,10 @@ func (l *listing) read(ctx context.Context, c *client) error {
 			break // what was asked for behind the end has the same answer
 		}
 		calls = calls[1:]
-		if err := l.hold(ctx, len(names.stats)); err != nil {
-			return err
+		if holding && len(names.stats) >= aheadEntries {
+			if err := l.hold(ctx); err != nil {
+				return err
+			}
 		}
 		for len(calls) < readdirs && (len(calls) < 2 || names.full) {
 			calls = append(calls, next())
@@ -256,11 +261,8 @@ func resolves(ctx context.Context, x *call, want string) error {
 	return nil
 }
 
-// hold waits, in a folder with many entries, until somebody asks for it.
-func (l *listing) hold(ctx context.Context, n int) error {
-	if n < aheadEntries {
-		return nil
-	}
+// hold waits until somebody asks for the folder.
+func (l *listing) hold(ctx context.Context) error {
 	select {
 	case <-l.wanted:
 		return nil

@@ -202,6 +202,9 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 	if found == 0 {
 		return nil, errors.Join(errs...)
 	}
+	if !s.top.root && s.top.children == nil {
+		return nil, errors.New("nothing to back up: every root is excluded")
+	}
 	d := &dir{s: s, place: place{path: "/", node: s.top}}
 	for _, l := range s.lists {
 		d.states = append(d.states, l.Top())
