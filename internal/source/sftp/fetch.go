@@ -13,7 +13,7 @@ import (
 
 // Bounds of files that are fetched before they are opened.
 const (
-	fetchAhead = 64       // files that are being fetched
+	fetchAhead = 256      // files that are being fetched; at most a quarter of the handles that the server has
 	heldBytes  = 48 << 20 // of files that are being fetched, or were and are not opened so far
 	smallFile  = 1 << 20  // up to which a file is fetched as a whole
 	queueFiles = 16 << 10
@@ -63,7 +63,7 @@ func (f *fetcher) prefetch(real string, st *tree.Stat) {
 
 // pump begins to fetch as far as there is room. The mutex is held.
 func (f *fetcher) pump() {
-	for len(f.queue) > 0 && f.running < fetchAhead && f.held < heldBytes {
+	for len(f.queue) > 0 && f.running < min(fetchAhead, f.s.handles(4)) && f.held < heldBytes {
 		x := f.queue[0]
 		f.queue[0] = nil
 		if f.queue = f.queue[1:]; !x.started {

@@ -203,6 +203,7 @@ func (s *Source) learn(ctx context.Context, c *client) error {
 	if err := c.readLimits(ctx); err != nil {
 		return err
 	}
+	s.canOpen.Store(int64(c.handles))
 	return s.readClock(ctx, c)
 }
 

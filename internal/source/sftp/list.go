@@ -17,7 +17,7 @@ import (
 
 // Bounds of listing ahead of the walk.
 const (
-	listAhead     = 64       // folders that are being listed
+	listAhead     = 256      // folders that are being listed; at most half the handles that the server has
 	heldEntries   = 64 << 10 // entries that were listed and not asked for so far, about 250 B each
 	aheadEntries  = 4 << 10  // entries of one folder, before somebody asks for it
 	queuedFolders = 32 << 10 // folders that will be listed
@@ -142,7 +142,7 @@ func (k *lookout) ended(l *listing) {
 
 // pump begins listings as far as there is room. The mutex is held.
 func (k *lookout) pump() {
-	for len(k.stack) > 0 && k.running < listAhead && k.held < heldEntries {
+	for len(k.stack) > 0 && k.running < min(listAhead, k.s.handles(2)) && k.held < heldEntries {
 		l := k.stack[len(k.stack)-1]
 		k.stack[len(k.stack)-1] = nil
 		k.stack = k.stack[:len(k.stack)-1]

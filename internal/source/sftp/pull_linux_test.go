@@ -337,7 +337,7 @@ func TestCutConnectionIsMadeAgain(t *testing.T) {
 	}
 	want := restored(t, r, whole.Snapshot, root)
 	total, _ := s.Received()
-	rounds := 4
+	rounds := 2
 	if os.Getenv("SNAP_LONG_TESTS") != "" {
 		rounds = 25
 	}
@@ -375,7 +375,7 @@ func TestCutConnectionIsMadeAgain(t *testing.T) {
 func TestDelayedConnection(t *testing.T) {
 	server := sshdtest.Start(t, sshdtest.Options{})
 	root := site(t, rand.New(rand.NewPCG(4, 4)))
-	proxy := proxytest.Start(t, server.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Delay: 25 * time.Millisecond} })
+	proxy := proxytest.Start(t, server.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: 25 * time.Millisecond} })
 	server.AddKnownPort(proxy.Port())
 	r := vault(t)
 	dial := dialer(t, server, proxy.Port())

@@ -56,7 +56,7 @@ func TestSwappedLinksGiveNothingAway(t *testing.T) {
 	defer close(stop)
 	r := vault(t)
 	read, refused := 0, 0
-	for range 40 {
+	for range 15 {
 		s, err := sftp.New(dialer(t, server, server.Port), sftp.Options{Roots: []string{root}})
 		if err != nil {
 			t.Fatal(err)

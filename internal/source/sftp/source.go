@@ -95,6 +95,7 @@ type Source struct {
 	in, outBytes     atomic.Int64 // bytes on all connections
 	entries, fetched atomic.Int64 // that came
 	open             atomic.Int64 // entries of folders that are open
+	canOpen          atomic.Int64 // handles that the server has, 0 while that is unknown
 	linked           atomic.Int64 // files that have other links
 
 	mu      sync.Mutex // guards what follows
@@ -304,6 +305,9 @@ func (s *Source) broken(err error) {
 	s.cancel(err)
 	s.link.cut()
 }
+
+// handles returns a share of the handles that the server has: one at least.
+func (s *Source) handles(share int64) int { return int(max(s.canOpen.Load()/share, 1)) }
 
 // count adds entries and bytes to what has come and returns an ErrLimit if that is too much.
 func (s *Source) count(entries, bytes int64) error {
