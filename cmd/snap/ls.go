@@ -52,6 +52,9 @@ func (a *app) ls(ctx context.Context, r *repo.Repo, args []string, f *lsFlags) e
 		paths = append([]string{path}, paths...)
 	}
 	l := listing{app: a, long: f.long}
+	if isReduced(s) {
+		a.notef("pulled by %s, with %s", s.Origin.Transport, reducedText)
+	}
 	if a.global.json {
 		if err := a.jsonLine(lsHead{"snapshot", "snapshot", newSnapshotJSON(s)}); err != nil {
 			return err

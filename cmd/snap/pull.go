@@ -14,6 +14,7 @@ import (
 	"github.com/snapkeep/snap/internal/protocol"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/internal/source/agent"
+	"github.com/snapkeep/snap/internal/source/sftp"
 	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/internal/term"
 	"github.com/snapkeep/snap/repo"
@@ -298,7 +299,7 @@ func pullCode(r *pull.Result) (code int, word string) {
 		return exitLocked, "under way"
 	case errors.Is(err, pull.ErrTimeout):
 		return exitFatal, "too slow"
-	case errors.Is(err, pull.ErrUnreachable), errors.Is(err, agent.ErrConnection):
+	case errors.Is(err, pull.ErrUnreachable), errors.Is(err, agent.ErrConnection), errors.Is(err, sftp.ErrConnection):
 		return exitNoSource, "unreachable"
 	}
 	code, _ = classify(r.Err)

@@ -106,6 +106,13 @@ func (b *pullBench) round() {
 	b.pull("agent 1 % changed")
 	b.configure("repository", b.slow.Port(), "agent", []string{b.live})
 	b.pull("agent unchanged, 50 ms")
+	b.configure("sftp", b.ssh.Port, "sftp", []string{b.live})
+	b.snapRun("", "init")
+	for _, what := range []string{"sftp first", "sftp unchanged", "sftp unchanged"} {
+		b.pull(what)
+	}
+	b.configure("sftp", b.slow.Port(), "sftp", []string{b.live})
+	b.pull("sftp unchanged, 50 ms")
 	b.configure("many", b.ssh.Port, "agent", b.parts(100))
 	b.snapRun("", "init")
 	b.pull("100 sources first")

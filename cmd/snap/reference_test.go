@@ -62,7 +62,7 @@ func TestEveryCommandHasExamples(t *testing.T) {
 // as users use it.
 func TestEveryCommandHasAScript(t *testing.T) {
 	var all strings.Builder
-	files, err := filepath.Glob("testdata/[rs]*/*.txtar") // script and remote
+	files, err := filepath.Glob("testdata/*/*.txtar")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 				"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
 				"SFTP":    "sftp://" + ssh.Address().String() + filepath.Join(e.WorkDir, "remote"),
 				"SSH":     "ssh -F none -o BatchMode=yes -o IdentityAgent=none -i '" + keys + "/id_ed25519' -o 'UserKnownHostsFile=" + keys + "/known_hosts'",
-				"SSHKEYS": keys,
+				"SSHKEYS": keys, "SSHD": ssh.Address().String(),
 			} {
 				e.Setenv(name, value)
 			}
@@ -39,6 +39,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			"capture": captureCommand,
 			"live":    liveCommand(t),
 			"expand":  expandCommand,
+			"render":  renderCommand,
 			"machine": machineCommand(t),
 			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
 			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
@@ -48,6 +49,15 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 
 // TestRemoteScripts runs the scripts about repositories on other machines.
 func TestRemoteScripts(t *testing.T) { testscript.Run(t, remoteParams(t, "testdata/remote")) }
+
+// renderCommand is `render TEMPLATE FILE`: writes a file with the values of the variables that the template names as ${NAME}.
+func renderCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: render template file")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
 
 // hideCommand is `hide BUCKET FOLDER`: somebody removes the files of a folder of the repository, of which there are versions.
 func hideCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {

@@ -54,14 +54,21 @@ func (a *app) snapshots(ctx context.Context, r *repo.Repo, words []string, sel *
 		}
 		return a.jsonLine(out)
 	}
+	reduced := int64(0)
 	table := term.NewTable("ID", "Time", "Host", "Source", "Tags", "Paths", ">Size")
 	for _, s := range all {
 		table.Row(shortID(s), s.Time.Local().Format(time.DateTime), string(s.Host), sourceCell(s), tagsCell(s), pathsCell(s), sizeCell(s))
+		if isReduced(s) {
+			reduced++
+		}
 	}
 	if err := table.Write(a.out); err != nil {
 		return err
 	}
 	a.printf("%s", term.Count(int64(len(all)), "snapshot"))
+	if reduced > 0 {
+		a.printf("%s with %s", term.Count(reduced, "snapshot"), reducedText)
+	}
 	return nil
 }
 
@@ -96,11 +103,19 @@ func tagsCell(s *repo.Snapshot) string {
 	for _, m := range s.Marks {
 		words = append(words, "("+m+")")
 	}
+	if isReduced(s) {
+		words = append(words, "(reduced metadata: "+s.Origin.Transport+")")
+	}
 	if s.Pinned {
 		words = append(words, "(pinned)")
 	}
 	return strings.Join(words, ",")
 }
+
+// reducedText says what a snapshot lacks that was pulled through less than an agent.
+const reducedText = "reduced metadata: times in whole seconds, no hard links, attributes, ACLs, capabilities or device numbers"
+
+func isReduced(s *repo.Snapshot) bool { return s.Origin != nil && s.Origin.Reduced }
 
 func pathsCell(s *repo.Snapshot) string {
 	var names []string
@@ -139,6 +154,8 @@ type snapshotJSON struct {
 	Sequence       uint64           `json:"sequence"`
 	Previous       string           `json:"previous,omitempty"`
 	Marks          []string         `json:"marks,omitempty"`
+	Transport      string           `json:"transport,omitempty"`
+	Reduced        bool             `json:"reduced_metadata,omitempty"`
 	Why            string           `json:"why,omitempty"`
 	Parts          []snapshotPart   `json:"parts,omitempty"`
 	Pinned         bool             `json:"pinned,omitempty"`
@@ -167,6 +184,9 @@ func newSnapshotJSON(s *repo.Snapshot) snapshotJSON {
 		Excludes: text(s.Excludes), Tags: s.Tags, ProgramVersion: s.Program,
 		Source: string(s.SourceName), SourceB64: rawName(string(s.SourceName)), SourceID: fmt.Sprint(s.Source), Sequence: s.Sequence,
 		Previous: s.Previous, Marks: s.Marks, Why: s.Why, Pinned: s.Pinned, Note: s.Note, ID: s.ID.String(), ShortID: shortID(s)}
+	if s.Origin != nil {
+		out.Transport, out.Reduced = s.Origin.Transport, s.Origin.Reduced
+	}
 	if s.Summary != nil {
 		out.Summary = &snapshotSummary{BackupStart: s.Time, BackupEnd: s.End, Summary: *s.Summary}
 	}

@@ -39,6 +39,7 @@ internal/source: internal/tree pack
 internal/source/iofs: internal/source internal/tree
 internal/source/stream: internal/source internal/tree
 internal/source/local: internal/filter internal/inode internal/source internal/tree
+internal/source/sftp: internal/filter internal/source internal/tree
 internal/target: internal/inode internal/tree
 internal/protocol: chunker internal/compress internal/source internal/tree internal/wire pack
 
@@ -56,8 +57,8 @@ internal/inspect: index internal/chunks internal/keyring internal/seal internal/
 repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
 internal/config: internal/filter
 internal/enrol: internal/sshconn
-internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/stream internal/sshconn internal/tree repo
-cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/sshconn internal/term internal/tree internal/udiff pack repo
+internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/sftp internal/source/stream internal/sshconn internal/tree repo
+cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/source/sftp internal/sshconn internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
@@ -72,6 +73,7 @@ internal/s3test: internal/proxytest
 internal/crashtest: internal/verifier
 internal/simulation:
 internal/sshdtest: internal/sshconn
+internal/sftptest:
 repo/sourcetest: internal/source internal/tree
 repo/storetest:
 internal/goldentest:

@@ -202,10 +202,13 @@ func (r *run) inform(ctx context.Context) error {
 func (r *run) pipeline(outer context.Context) (root pack.ChunkID, err error) {
 	group, ctx := errgroup.WithContext(outer) // ends with Wait
 	group.Go(func() error {
-		defer close(r.units)
 		defer close(r.batches)
 		defer close(r.large)
-		return r.scanAll(ctx)
+		if err := r.scanAll(ctx); err != nil {
+			return err // the emitter must not take what came so far for all: the end of ctx tells it
+		}
+		close(r.units)
+		return nil
 	})
 	readers, readersCtx := errgroup.WithContext(ctx)
 	for range r.Readers {

@@ -382,6 +382,76 @@ func (d failingDir) Open(ctx context.Context, st *tree.Stat) (source.File, error
 	return d.Dir.Open(ctx, st)
 }
 
+// growing is a source whose small files have become large when they are opened.
+type growing struct {
+	source.Source
+	root string
+}
+
+func (g growing) Root(ctx context.Context) (source.Dir, error) {
+	d, err := g.Source.Root(ctx)
+	return growingDir{d, g.root}, err
+}
+
+type growingDir struct {
+	source.Dir
+	root string
+}
+
+func (d growingDir) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
+	child, err := d.Dir.OpenDir(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return growingDir{child, d.root}, nil
+}
+
+func (d growingDir) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
+	if err := os.WriteFile(filepath.Join(d.root, st.Name), bytes.Repeat([]byte(st.Name), 3<<20), 0o644); err != nil {
+		return nil, err
+	}
+	return d.Dir.Open(ctx, st)
+}
+
+// The workers that read small files come upon large ones after those who read large files have gone home, and all at once.
+func TestSmallFilesThatHaveGrown(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 8 {
+		os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%d", i)), []byte("small"), 0o644)
+	}
+	b := newBench(t, mem.New(nil))
+	res, err := b.back(t.Context(), growing{localSource(t, dir), dir}, pack.ChunkID{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, b.contents(t, res.Root, dir), onDisk(t, dir))
+}
+
+// A source that breaks off ends the run with its own error, not with what the emitter makes of a part of a tree.
+func TestBrokenSourceGivesItsError(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 200 {
+		b := newBench(t, mem.New(nil))
+		if _, err := b.back(t.Context(), breaking{localSource(t, dir)}, pack.ChunkID{}, nil); !errors.Is(err, source.ErrBroken) {
+			t.Fatalf("run %d: %v, want ErrBroken", i, err)
+		}
+	}
+}
+
+// breaking is a source whose first folder cannot be listed.
+type breaking struct{ source.Source }
+
+func (s breaking) Root(ctx context.Context) (source.Dir, error) {
+	d, err := s.Source.Root(ctx)
+	return breakingDir{d}, err
+}
+
+type breakingDir struct{ source.Dir }
+
+func (breakingDir) List(context.Context) ([]tree.Stat, []source.Problem, error) {
+	return nil, nil, source.ErrBroken
+}
+
 // TestStoreErrorsEndTheRun fails the k-th operation of the store for every k.
 func TestStoreErrorsEndTheRun(t *testing.T) {
 	dir := t.TempDir()

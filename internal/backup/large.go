@@ -108,7 +108,7 @@ func (l *listSaver) flush(ctx context.Context) error {
 // readLarge reads large files until there are no more.
 func (r *run) readLarge(ctx context.Context) error {
 	for j := range r.large {
-		err := r.saveLargeJob(ctx, j)
+		err := r.saveLargeJob(ctx, nil, j)
 		j.done()
 		if err != nil {
 			return err
@@ -117,7 +117,8 @@ func (r *run) readLarge(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) saveLargeJob(ctx context.Context, j *job) error {
+// saveLargeJob opens and reads a large file.
+func (r *run) saveLargeJob(ctx context.Context, saver *chunks.Saver, j *job) error {
 	f, err := r.open(ctx, j)
 	if err != nil || f == nil {
 		return err
@@ -127,13 +128,13 @@ func (r *run) saveLargeJob(ctx context.Context, j *job) error {
 	if err != nil || before == nil {
 		return err
 	}
-	return r.saveLarge(ctx, j, f, before)
+	return r.saveLarge(ctx, saver, j, f, before)
 }
 
 // saveLarge reads an open file block by block. The workers save a block while the next is
-// read.
-func (r *run) saveLarge(ctx context.Context, j *job, f source.File, before *tree.Stat) error {
-	l := &largeFile{run: r, cutter: r.Files, name: j.entry.Name, file: f,
+// read; a worker that came upon a file that has grown saves it alone, with its own saver.
+func (r *run) saveLarge(ctx context.Context, saver *chunks.Saver, j *job, f source.File, before *tree.Stat) error {
+	l := &largeFile{run: r, saver: saver, cutter: r.Files, name: j.entry.Name, file: f,
 		parts: tree.NewPartList(func(page []byte) (pack.ChunkID, error) { return r.lists.save(ctx, page) })}
 	defer l.drop()
 	if err := l.read(ctx); err != nil {
@@ -152,6 +153,7 @@ func (r *run) saveLarge(ctx context.Context, j *job, f source.File, before *tree
 // largeFile is a large file that is being read.
 type largeFile struct {
 	run       *run
+	saver     *chunks.Saver   // of the worker that reads the file; nil if the workers save it
 	cutter    *chunker.Cutter // known after the first bytes
 	name      string
 	file      source.File
@@ -340,15 +342,26 @@ func (l *largeFile) send(ctx context.Context, b *block) error {
 			continue
 		}
 		b.pending.Add(1)
-		select {
-		case l.run.pieces <- &piece{b, first, i + 1}:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := l.handOut(ctx, &piece{b, first, i + 1}); err != nil {
+			return err
 		}
 		first, start = i+1, end
 	}
 	b.done()
 	return l.collect(ctx, blocksPerFile-1)
+}
+
+// handOut has a piece saved.
+func (l *largeFile) handOut(ctx context.Context, p *piece) error {
+	if l.saver != nil {
+		return p.save(ctx, l.saver)
+	}
+	select {
+	case l.run.pieces <- p:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // collect waits until at most so many blocks are on their way, and adds the parts of those

@@ -97,7 +97,7 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 		return err
 	}
 	if before.Size > r.smallest() || before.Size < 0 {
-		return r.saveLarge(ctx, j, f, before) // it grew meanwhile
+		return r.saveLarge(ctx, saver, j, f, before) // it grew meanwhile
 	}
 	var parts []tree.Part
 	for {
@@ -120,7 +120,7 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 			continue
 		}
 		if region.Length > r.smallest() || region.Length < 0 {
-			return r.saveLargeJob(ctx, j) // it was larger when it was opened than just now
+			return r.saveLargeJob(ctx, saver, j) // it was larger when it was opened than just now
 		}
 		p, err := saveRegion(ctx, saver, f, region)
 		if err != nil {

@@ -27,7 +27,7 @@ func (s *Source) check(name string) error {
 
 func (s *Source) checkTransport() error {
 	switch s.Transport {
-	case TransportAgent:
+	case TransportAgent, TransportSFTP:
 		if s.Address == "" {
 			return errors.New("address is missing: [user@]host[:port]")
 		}
@@ -36,7 +36,7 @@ func (s *Source) checkTransport() error {
 			return at(errors.New("transport local has no address"), "address")
 		}
 	default:
-		return at(choice("transport", s.Transport, TransportAgent, TransportLocal), "transport")
+		return at(choice("transport", s.Transport, TransportAgent, TransportSFTP, TransportLocal), "transport")
 	}
 	return nil
 }
@@ -44,6 +44,9 @@ func (s *Source) checkTransport() error {
 func (s *Source) checkWhat() error {
 	if len(s.Paths)+len(s.Devices)+len(s.Streams) == 0 {
 		return errors.New("there is nothing to pull: name paths, devices or streams")
+	}
+	if len(s.Devices) > 0 && s.Transport == TransportSFTP {
+		return at(errors.New("devices need the agent: SFTP does not tell how large they are"), "devices")
 	}
 	seen := map[string]bool{}
 	for _, list := range []struct {
@@ -75,7 +78,7 @@ func (s *Source) checkTexts() error {
 		value string
 		path  []string
 	}{{s.Address, []string{"address"}}, {s.Host, []string{"host"}}, {s.SSH.Identity, []string{"ssh", "identity"}}, {s.SSH.KnownHosts, []string{"ssh", "known_hosts"}},
-		{s.SSH.Agent, []string{"ssh", "agent_command"}}, {s.SSH.Command, []string{"ssh", "command"}}} {
+		{s.SSH.Agent, []string{"ssh", "agent_command"}}, {s.SSH.SFTP, []string{"ssh", "sftp_command"}}, {s.SSH.Command, []string{"ssh", "command"}}} {
 		if strings.HasPrefix(field.value, "-") || strings.ContainsFunc(field.value, unicode.IsControl) {
 			return at(fmt.Errorf("%s %q: it may not begin with - or hold control characters", strings.Join(field.path, " "), field.value), field.path...)
 		}

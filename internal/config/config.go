@@ -24,13 +24,14 @@ type Repository struct {
 // The transports.
 const (
 	TransportAgent = "agent"
+	TransportSFTP  = "sftp"
 	TransportLocal = "local"
 )
 
 // Source is a machine, or a part of one, whose snapshots make a history.
 type Source struct {
 	Address   string `yaml:"address" doc:"[user@]host[:port], or an alias of ~/.ssh/config"`
-	Transport string `yaml:"transport" enum:"agent local" doc:"agent (default), or local for this machine"`
+	Transport string `yaml:"transport" enum:"agent sftp local" doc:"agent (default); sftp, which needs nothing on the source and gives less; or local for this machine"`
 	SSH       SSH    `yaml:"ssh" doc:"how to connect"`
 	Host      string `yaml:"host" doc:"name of the host in the snapshots; default the host of the address"`
 
@@ -63,6 +64,7 @@ type SSH struct {
 	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts"`
 	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client"`
 	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
+	SFTP       string `yaml:"sftp_command" doc:"for transport sftp: what is run on the source in place of the sftp subsystem, such as: sudo -n /usr/lib/openssh/sftp-server -R"`
 }
 
 // Stream is a stream of a source.

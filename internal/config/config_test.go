@@ -37,7 +37,7 @@ func TestParseRejects(t *testing.T) {
 		{"no address", "sources:\n  web1:\n    paths: [/srv]\n", `line 2: source "web1": address is missing`},
 		{"address of this machine", source("transport: local"), `line 3: source "web1": transport local has no address`},
 		{"address as default", "defaults:\n  every: 1d\n  address: x\n", "line 3: defaults: an address is no default"},
-		{"unknown transport", source("transport: lokal"), `line 5: source "web1": transport "lokal": there are agent, local`},
+		{"unknown transport", source("transport: lokal"), `line 5: source "web1": transport "lokal": there are agent, sftp, local`},
 		{"unknown transport as default", "defaults:\n  transport: lokal\n" + good[len("repository: {location: /srv/repo}\n"):], `line 2: source "web1": transport "lokal"`},
 		{"nothing to pull", "sources:\n  web1:\n    address: web1\n", "line 2: source \"web1\": there is nothing to pull"},
 		{"relative path", "sources:\n  web1:\n    address: web1\n    paths:\n    - /a\n    - b\n", `line 6: source "web1": path "b"`},
@@ -243,7 +243,7 @@ func TestExampleIsGood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Sources) != 3 || len(c.Sources["web1"].Streams) != 2 {
+	if len(c.Sources) != 4 || len(c.Sources["web1"].Streams) != 2 {
 		t.Errorf("%+v", c.Sources)
 	}
 }

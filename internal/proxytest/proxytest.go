@@ -42,7 +42,7 @@ type Proxy struct {
 // Start starts a proxy that ends with the test. The target is host and port, or
 // the path of a socket. The function fault says what
 // happens to the n-th connection, counted from 0; nil is nothing.
-func Start(t *testing.T, target string, fault func(n int) Fault) *Proxy {
+func Start(t testing.TB, target string, fault func(n int) Fault) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -46,6 +46,8 @@ func (p *Puller) connect(ctx context.Context, name string, c *config.Source) (*c
 	switch c.Transport {
 	case config.TransportLocal:
 		return connectLocal(c)
+	case config.TransportSFTP:
+		return p.connectSFTP(ctx, c)
 	}
 	return p.connectAgent(ctx, name, c)
 }

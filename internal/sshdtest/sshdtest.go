@@ -40,7 +40,7 @@ type Server struct {
 	Home    string
 	HostKey ssh.PublicKey
 
-	t       *testing.T
+	t       testing.TB
 	inside  []string
 	program string
 	config  string
@@ -54,7 +54,7 @@ type Server struct {
 
 // Start starts a server that ends with the test, or skips the test if there is
 // no sshd.
-func Start(t *testing.T, opts Options) *Server {
+func Start(t testing.TB, opts Options) *Server {
 	t.Helper()
 	s := &Server{t: t, Home: t.TempDir(), program: findProgram(t), running: make(map[*exec.Cmd]bool)}
 	who, err := user.Current()
@@ -69,7 +69,7 @@ func Start(t *testing.T, opts Options) *Server {
 	return s
 }
 
-func findProgram(t *testing.T) string {
+func findProgram(t testing.TB) string {
 	t.Helper()
 	for _, name := range []string{"sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd"} {
 		if program, err := exec.LookPath(name); err == nil {
@@ -115,7 +115,7 @@ Subsystem sftp internal-sftp %[2]s
 }
 
 // WriteKey makes a private key in a file, with the public one beside it.
-func WriteKey(t *testing.T, name, passphrase string) ssh.PublicKey {
+func WriteKey(t testing.TB, name, passphrase string) ssh.PublicKey {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

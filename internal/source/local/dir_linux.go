@@ -49,8 +49,8 @@ func (d *dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
 	l.sort()
 	// A marker works whether or not it is excluded itself.
 	for _, m := range d.w.markers {
-		if l.has(m.name) && m.present(d.fd) {
-			l.keep(func(name string) bool { return name == m.name })
+		if l.has(m.Name) && present(d.fd, m) {
+			l.keep(func(name string) bool { return name == m.Name })
 		}
 	}
 	if len(d.w.lists) > 0 {
@@ -211,12 +211,12 @@ func (emptyDir) Describe(context.Context, *tree.Stat, *tree.Entry, source.File) 
 
 func (emptyDir) Close() error { return nil }
 
-// present reports whether the marker lies in the folder fd.
-func (m marker) present(dirfd int) bool {
-	if m.header == "" {
+// present reports whether the marker lies in the folder dirfd.
+func present(dirfd int, m source.Marker) bool {
+	if m.Header == "" {
 		return true
 	}
-	fd, err := inode.OpenQuiet(dirfd, m.name, 0)
+	fd, err := inode.OpenQuiet(dirfd, m.Name, 0)
 	if err != nil {
 		return false
 	}
@@ -225,7 +225,7 @@ func (m marker) present(dirfd int) bool {
 	if at.Fd(fd) != nil || at.Kind() != tree.Regular {
 		return false
 	}
-	b := make([]byte, len(m.header))
+	b := make([]byte, len(m.Header))
 	for n := 0; n < len(b); {
 		k, err := unix.Pread(fd, b[n:], int64(n))
 		if k <= 0 && err != unix.EINTR {
@@ -233,7 +233,7 @@ func (m marker) present(dirfd int) bool {
 		}
 		n += max(k, 0)
 	}
-	return string(b) == m.header
+	return string(b) == m.Header
 }
 
 func joinPath(dir, name string) string {

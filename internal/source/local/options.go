@@ -60,31 +60,6 @@ type Options struct {
 	NoXattrs bool
 }
 
-// marker is a file whose presence excludes its neighbours.
-type marker struct {
-	name, header string
-}
-
-const cacheTag, cacheSignature = "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55"
-
-// maxHeader bounds the header that a marker asks for.
-const maxHeader = 1 << 16
-
-func (o *Options) markers() ([]marker, error) {
-	var list []marker
-	if o.ExcludeCaches {
-		list = append(list, marker{cacheTag, cacheSignature})
-	}
-	for _, s := range o.ExcludeIfPresent {
-		name, header, _ := strings.Cut(s, ":")
-		if name == "" || strings.Contains(name, "/") || len(header) > maxHeader {
-			return nil, fmt.Errorf("exclude if present: %q is no name of a file", s)
-		}
-		list = append(list, marker{name, header})
-	}
-	return list, nil
-}
-
 // cleanRoots returns the roots as absolute paths, rising: those to read, and those
 // that are read anyway because they lie in another one.
 func cleanRoots(roots []string) (kept, nested []string, err error) {

@@ -18,7 +18,7 @@ import (
 // Source reads local files. It may be used by several goroutines at once.
 type Source struct {
 	o       Options
-	markers []marker
+	markers []source.Marker
 	roots   []string       // absolute, rising, none within another
 	nested  []string       // roots within others; their file systems are read too
 	top     *node          // what leads to the roots
@@ -55,7 +55,7 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	markers, err := o.markers()
+	markers, err := source.Markers(o.ExcludeCaches, o.ExcludeIfPresent)
 	if err != nil {
 		return nil, err
 	}
