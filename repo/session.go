@@ -59,6 +59,9 @@ type session struct {
 // enter notes that this run writes. It does not wait: sessions make nothing safe, they make a prune without
 // grace wait for others. The caller calls leave.
 func (r *Repo) enter(ctx context.Context, what string) *session {
+	if r.unlocked != nil {
+		r.log.Warn("files are stored without the lock that the settings ask for", "error", r.unlocked)
+	}
 	s := &session{r: r, stop: make(chan struct{}), ready: make(chan struct{})}
 	var random [16]byte
 	_, s.err = rand.Read(random[:])

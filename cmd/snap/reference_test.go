@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,12 +55,12 @@ func TestEveryCommandHasExamples(t *testing.T) {
 // as users use it.
 func TestEveryCommandHasAScript(t *testing.T) {
 	var all strings.Builder
-	files, err := os.ReadDir("testdata/script")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
 	}
 	for _, f := range files {
-		data, err := os.ReadFile("testdata/script/" + f.Name())
+		data, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
