@@ -130,6 +130,8 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		w.mustVerify = true
 		if err = w.secure(ctx, s); errors.Is(err, ErrOvertaken) {
 			err = errors.Join(err, w.r.store.Remove(context.WithoutCancel(ctx), name))
+			entry := LogEntry{What: "forget", Why: "what it needs was removed before it was stored", Final: true, Snapshots: []string{s.ID.String()}}
+			err = errors.Join(err, w.r.note(context.WithoutCancel(ctx), entry))
 		}
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // remoteParams run scripts with an S3 server at $S3 (a location without bucket; buckets can have Object Lock), and an SFTP server that $SSH
 // connects to as $SFTP, a location of a folder that is empty.
 func remoteParams(t *testing.T, dir string) testscript.Params {
-	objects := s3test.StartWith(t, s3test.Options{Versions: true})
+	objects := s3test.StartWith(t, s3test.Options{Versions: true, Accounts: true})
 	ssh := sshdtest.Start(t, sshdtest.Options{})
 	keys := filepath.Join(ssh.Home, ".ssh")
 	return testscript.Params{
@@ -38,6 +38,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			"exit":    exitCommand,
 			"capture": captureCommand,
 			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
+			"writer":  func(ts *testscript.TestScript, neg bool, args []string) { writerCommand(ts, objects, args) },
 			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
 		},
 	}
@@ -45,6 +46,14 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 
 // TestRemoteScripts runs the scripts about repositories on other machines.
 func TestRemoteScripts(t *testing.T) { testscript.Run(t, remoteParams(t, "testdata/remote")) }
+
+// writerCommand is `writer ACCOUNT BUCKET`: there is an account that may add to a bucket and delete nothing. Its secret is the server's.
+func writerCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: writer account bucket")
+	}
+	ts.Check(server.AddWriter(args[0], args[1]))
+}
 
 // hideCommand is `hide BUCKET FOLDER`: somebody removes the files of a folder of the repository, of which there are versions.
 func hideCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {
