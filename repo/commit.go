@@ -170,7 +170,7 @@ func (r *Repo) dropPending(ctx context.Context, fresh pack.ID) {
 	for id := range times {
 		_, at, err := r.store.Stat(ctx, sealed.Snapshot.Prefix+id.String())
 		if err == nil && now.Sub(at) >= youngPack {
-			_ = r.drop(ctx, sealed.Pending.Prefix+id.String())
+			_ = r.discard(ctx, sealed.Pending.Prefix+id.String())
 		}
 	}
 }

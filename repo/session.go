@@ -124,7 +124,7 @@ func (s *session) create(ctx context.Context, number int) error {
 func (s *session) remove(ctx context.Context, number int) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	err := s.r.drop(ctx, s.name(number))
+	err := s.r.discard(ctx, s.name(number))
 	if errors.Is(err, fs.ErrPermission) {
 		return // a writer that may not remove leaves it to the next prune
 	}
@@ -243,4 +243,21 @@ func dropFrom(ctx context.Context, store Store, name string) error {
 		return d.Drop(ctx, name)
 	}
 	return store.Remove(ctx, name)
+}
+
+// deleter is a Store that can remove a file in one operation, which does not tell whether there was one.
+type deleter interface {
+	Delete(ctx context.Context, name string) error
+}
+
+// discard removes a file that is there, as far as is known, and may as well come back after a crash. The error may be
+// fs.ErrNotExist if it is not.
+func (r *Repo) discard(ctx context.Context, name string) error {
+	if _, protected := able[*redundant](r.store); protected {
+		return r.drop(ctx, name)
+	}
+	if d, ok := able[deleter](r.store); ok {
+		return d.Delete(ctx, name)
+	}
+	return r.drop(ctx, name)
 }
