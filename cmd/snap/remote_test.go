@@ -34,13 +34,18 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			}
 			return os.Mkdir(home, 0o755)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit":    exitCommand,
-			"capture": captureCommand,
-			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
-			"writer":  func(ts *testscript.TestScript, neg bool, args []string) { writerCommand(ts, objects, args) },
-			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
-		},
+		Cmds: remoteCommands(objects),
+	}
+}
+
+// remoteCommands are the commands of scripts about an S3 server.
+func remoteCommands(objects *s3test.Server) map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exit":    exitCommand,
+		"capture": captureCommand,
+		"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
+		"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
+		"writer":  func(ts *testscript.TestScript, neg bool, args []string) { writerCommand(ts, objects, args) },
 	}
 }
 
