@@ -32,6 +32,9 @@ func (r *Repo) mayRemove(ctx context.Context) error {
 	if !isRemote(r.store) {
 		return nil
 	}
+	if d, ok := able[deleter](r.store); ok {
+		return noRemoval(d.Delete(ctx, fmt.Sprintf("%s%s-%06d", sessionPrefix, newRun(), 0))) // there is no such file
+	}
 	probe := &session{r: r, run: newRun(), body: sessionRecord{Version: sessionVersion, What: "probe", Time: r.now().UTC()}}
 	if err := probe.create(ctx, 0); err != nil {
 		return err

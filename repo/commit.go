@@ -130,6 +130,8 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		w.mustVerify = true
 		if err = w.secure(ctx, s); errors.Is(err, ErrOvertaken) {
 			err = errors.Join(err, w.r.store.Remove(context.WithoutCancel(ctx), name))
+			entry := LogEntry{What: "forget", Why: "what it needs was removed before it was stored", Final: true, Snapshots: []string{s.ID.String()}}
+			err = errors.Join(err, w.r.note(context.WithoutCancel(ctx), entry))
 		}
 	}
 	if err != nil {
@@ -168,7 +170,7 @@ func (r *Repo) dropPending(ctx context.Context, fresh pack.ID) {
 	for id := range times {
 		_, at, err := r.store.Stat(ctx, sealed.Snapshot.Prefix+id.String())
 		if err == nil && now.Sub(at) >= youngPack {
-			_ = r.drop(ctx, sealed.Pending.Prefix+id.String())
+			_ = r.discard(ctx, sealed.Pending.Prefix+id.String())
 		}
 	}
 }

@@ -62,7 +62,8 @@ func (p *ForgetPlan) Remove() []SnapshotID {
 }
 
 // Forget moves snapshots to the trash, where Undelete finds them until a prune empties it. Those that are not there any more
-// are left out of the result. The error wraps ErrLastOfSource, and nothing was forgotten, if a source would lose its last snapshot.
+// are left out of the result. The error wraps ErrLastOfSource, and nothing was forgotten, if a source would lose its last snapshot, and
+// ErrMayNotRemove if the credentials of a store elsewhere do not allow it.
 func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*ForgetResult, error) {
 	result := &ForgetResult{}
 	if len(ids) == 0 {
@@ -79,6 +80,9 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	}
 	if err := checkLast(all, leaving); err != nil && !o.AllowAll {
 		return nil, err
+	}
+	if err := r.mayRemove(ctx); err != nil {
+		return nil, fmt.Errorf("forget: %w", err)
 	}
 	r.letGo(all, leaving)
 	result.Forgotten, err = r.forgetAll(ctx, all, ids, o.Now)

@@ -218,15 +218,9 @@ func (r *Repo) lostHeads(ctx context.Context, before *place) (lost []head, err e
 	if len(lost) == 0 {
 		return nil, nil
 	}
-	entries, err := r.Log(ctx)
+	forgotten, err := r.forgottenByLog(ctx)
 	if err != nil {
 		return nil, err
-	}
-	forgotten := map[string]bool{}
-	for _, e := range entries {
-		for _, id := range e.Snapshots {
-			forgotten[id] = e.What != "undelete"
-		}
 	}
 	return slices.DeleteFunc(lost, func(h head) bool { return forgotten[h.ID] }), nil
 }

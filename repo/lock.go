@@ -10,7 +10,6 @@ import (
 	"github.com/snapkeep/snap/internal/retention"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/internal/store"
-	"github.com/snapkeep/snap/pack"
 )
 
 // Errors of locks.
@@ -28,7 +27,7 @@ var (
 // ObjectLock says how files are locked in a store that can do so, so that nobody can remove them for a while.
 type ObjectLock struct {
 	Mode string `json:"mode"` // governance or compliance
-	Days int    `json:"days"` // from 1 to 3,650: for how long at least
+	Days int    `json:"days"` // from 1 to 3,650: for how long at least; a quarter more at most
 }
 
 // Limits of locks.
@@ -36,8 +35,9 @@ const (
 	maxLockDays = 3650
 	// maxLockAhead bounds how far ahead a policy lets files be locked. Later runs extend.
 	maxLockAhead = 800 * 24 * time.Hour
-	lockSlack    = 4  // a lock is extended when it is short by this part of the minimum
-	locksAtOnce  = 16 // requests
+	// lockSlack is the part of the minimum for which files are locked beyond what is needed, so that not every run has to extend every lock.
+	lockSlack   = 4
+	locksAtOnce = 16 // requests
 )
 
 func (o *ObjectLock) validate() error {
@@ -54,6 +54,8 @@ func (o *ObjectLock) validate() error {
 }
 
 func (o *ObjectLock) period() time.Duration { return time.Duration(o.Days) * 24 * time.Hour }
+
+func (o *ObjectLock) slack() time.Duration { return o.period() / lockSlack }
 
 // lockStore is a Store that can lock the versions of files.
 type lockStore interface {
@@ -82,7 +84,7 @@ func (r *Repo) lockNew(o *ObjectLock) error {
 	if !ok {
 		return ErrCannotLock
 	}
-	return s.LockNew(o.Mode, o.period(), neverLocked)
+	return s.LockNew(o.Mode, o.period()+o.slack(), neverLocked)
 }
 
 // SetObjectLock lets all files that are stored from now on be locked, or no more if o is nil; locks that are there stay. What is stored already is locked
@@ -126,6 +128,11 @@ func (r *Repo) locked(ctx context.Context) (lockStore, *ObjectLock, error) {
 type lockPlan struct {
 	until map[string]time.Time // by name
 	live  []*Snapshot
+	last  time.Time // until when the last snapshot is needed
+	// broken are snapshots of which it cannot be told what they need: any pack may be.
+	broken map[SnapshotID]error
+	// forgotten are snapshots that programs have removed.
+	forgotten map[string]bool
 }
 
 func (p *lockPlan) need(name string, until time.Time) {
@@ -137,45 +144,65 @@ func (p *lockPlan) need(name string, until time.Time) {
 // planLocks finds out until when each file is needed: packs and records until the last snapshot that needs them may be removed, by the policies that
 // are stored, and all that is small until the last snapshot may. Where no policy says so it is the minimum.
 func (r *Repo) planLocks(ctx context.Context, o *ObjectLock, now time.Time) (*lockPlan, error) {
-	p := &lockPlan{until: map[string]time.Time{}}
-	byUntil, err := r.expiries(ctx, o, now, p)
+	p := &lockPlan{until: map[string]time.Time{}, last: now.Add(o.period()), broken: map[SnapshotID]error{}}
+	all, err := r.expiries(ctx, o, now, p)
+	if err == nil {
+		p.forgotten, err = r.forgottenByLog(ctx)
+	}
+	if err == nil {
+		err = r.syncIndex(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := r.syncIndex(ctx); err != nil {
-		return nil, err
-	}
-	last := now.Add(o.period())
 	needs := newNeeds(r)
-	for _, e := range byUntil { // those that stay longest first: what trees share is walked once
-		if e.until.After(last) {
-			last = e.until
+	for _, e := range all { // those that stay longest first: what trees share is walked once
+		if e.until.After(p.last) {
+			p.last = e.until
 		}
 		p.need(e.name, e.until)
 		packs, err := needs.of(ctx, e.snapshot)
 		if err != nil && !IsDamage(err) {
 			return nil, fmt.Errorf("snapshot %s: %w", short(e.snapshot.ID), err)
 		}
-		if err != nil { // somebody may have removed a part of its tree: any pack may be needed
+		if err != nil {
 			r.log.Warn("a snapshot cannot be read wholly, all packs are locked for it", "snapshot", e.snapshot.ID.String(), "error", err)
-			for info := range r.set.Packs() {
-				p.need(pack.Name(info.Class, info.ID), e.until)
-			}
+			p.broken[e.snapshot.ID] = err
 		}
 		for name := range packs {
 			p.need(name, e.until)
 		}
 	}
+	return p, p.needSmall(ctx, r.store)
+}
+
+// needSmall adds the files that all snapshots need.
+func (p *lockPlan) needSmall(ctx context.Context, s Store) error {
 	for _, prefix := range []string{"snap.json", "keys/", "content/", settingsPrefix, sealed.Index.Prefix, sealed.Label.Prefix, sealed.Prune.Prefix, logPrefix, copyPrefix} {
-		err := r.store.List(ctx, prefix, func(name string, _ int64, _ time.Time) error {
-			p.need(name, last)
+		err := s.List(ctx, prefix, func(name string, _ int64, _ time.Time) error {
+			p.need(name, p.last)
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
+}
+
+// forgottenByLog returns the ids of the snapshots that the log says were removed, and not brought back.
+func (r *Repo) forgottenByLog(ctx context.Context) (map[string]bool, error) {
+	entries, err := r.Log(ctx)
+	if err != nil {
+		return nil, err
+	}
+	forgotten := map[string]bool{}
+	for _, e := range entries {
+		for _, id := range e.Snapshots {
+			forgotten[id] = e.What != "undelete"
+		}
+	}
+	return forgotten, nil
 }
 
 // expiry is a snapshot's record and until when it may be needed.

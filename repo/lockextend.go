@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,20 +29,29 @@ type needs struct {
 
 func newNeeds(r *Repo) *needs { return &needs{r, prune.NewWalker(r.load)} }
 
-// of returns the names of the packs that a snapshot needs, but for what only trees need that were asked for before.
+// of returns the names of the packs that a snapshot needs, but for what only trees need that were asked for before. Beside an error that is damage the
+// names are those that could be told.
 func (n *needs) of(ctx context.Context, s *Snapshot) (map[string]bool, error) {
 	root, err := s.RootID()
 	if err != nil {
 		return nil, err
 	}
-	var mu sync.Mutex // guards packs
+	var mu sync.Mutex // guards what follows
 	packs := map[string]bool{}
 	ids := map[pack.ID]bool{}
+	missing := 0
 	err = n.walker.Walk(ctx, []pack.ChunkID{root}, func(chunks []pack.ChunkID) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, id := range chunks {
-			for _, l := range n.r.set.Locations(id) {
+			all := n.r.set.Locations(id)
+			if len(all) == 0 {
+				missing++
+			}
+			for i, l := range all {
+				if l.Condemned && i > 0 {
+					break // it was copied to another pack, and this one goes
+				}
 				if !ids[l.Pack] {
 					ids[l.Pack] = true
 					packs[pack.Name(l.Class, l.Pack)] = true
@@ -51,6 +61,9 @@ func (n *needs) of(ctx context.Context, s *Snapshot) (map[string]bool, error) {
 	})
 	if err == nil {
 		err = n.walker.Broken()
+	}
+	if err == nil && missing > 0 {
+		err = fmt.Errorf("%w: no index file names %d chunks", ErrDamaged, missing)
 	}
 	return packs, err
 }
@@ -69,8 +82,11 @@ type LockResult struct {
 	Extended int
 	// Smallest is until when all that live snapshots need is locked at least, zero if something is not locked.
 	Smallest time.Time
-	// Hidden are files that snapshots need and that were removed, though a version of them is there. Missing are those of which there is none.
+	// Hidden are files that snapshots need and that were removed, though a version of them is there, and records of snapshots that
+	// nobody has forgotten. Missing are files of which there is no version.
 	Hidden, Missing []string
+	// Broken are snapshots of which it cannot be told what they need.
+	Broken []SnapshotID
 
 	Freed      int // versions that were removed for good, but for those of files that are never locked
 	FreedBytes int64
@@ -126,7 +142,7 @@ func listVersions(ctx context.Context, s lockStore) (map[string]*versioned, erro
 
 // ExtendLocks makes sure that everything that live snapshots need is locked: for the minimum that the settings ask for at least, and until the last snapshot
 // that needs it may be removed by the policies that are stored. It also finds what was hidden, and protects that. The error wraps ErrNotLocked if the settings
-// ask for no lock, and ErrHidden beside a complete result if something was removed that is needed.
+// ask for no lock, and ErrHidden beside a complete result if something was removed that is needed; then nothing is removed.
 func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, error) {
 	s, lock, err := r.locked(ctx)
 	if err != nil {
@@ -142,16 +158,57 @@ func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, err
 		return nil, fmt.Errorf("extend locks: %w", err)
 	}
 	e := &extender{s: s, lock: lock, now: now, o: o, result: &LockResult{}}
-	if err = e.extendAll(ctx, plan, files); err == nil && o.Free {
+	for id := range plan.broken {
+		e.result.Broken = append(e.result.Broken, id)
+	}
+	slices.SortFunc(e.result.Broken, func(a, b SnapshotID) int { return bytes.Compare(a[:], b[:]) })
+	if !r.opts.AcceptRollback {
+		e.result.Hidden = plan.hiddenSnapshots(files)
+	}
+	err = e.extendAll(ctx, plan, files)
+	alarm := len(e.result.Hidden)+len(e.result.Missing)+len(e.result.Broken) > 0
+	if err == nil && o.Free && !alarm {
 		err = e.freeAll(ctx, plan, files)
 	}
 	if err != nil {
 		return e.result, fmt.Errorf("extend locks: %w", err)
 	}
-	if len(e.result.Hidden)+len(e.result.Missing) > 0 {
+	if alarm {
 		return e.result, ErrHidden
 	}
 	return e.result, nil
+}
+
+// hiddenSnapshots returns the records of snapshots that were removed by somebody who is no program of ours: they are not in the trash, and the log
+// does not name them.
+func (p *lockPlan) hiddenSnapshots(files map[string]*versioned) (hidden []string) {
+	for name, f := range files {
+		kind, id := classify(name)
+		if kind != fileSnapshot || f.shown || len(f.versions) == 0 || p.forgotten[id.String()] {
+			continue
+		}
+		if _, trashed := p.until[sealed.Trash.Prefix+id.String()]; !trashed {
+			hidden = append(hidden, name)
+		}
+	}
+	return hidden
+}
+
+// mayBeNeeded returns the versions of packs and index files that a snapshot may need of which cannot be told what it needs, by name.
+func (p *lockPlan) mayBeNeeded(files map[string]*versioned) map[string]*versioned {
+	out := map[string]*versioned{}
+	if len(p.broken) == 0 {
+		return out
+	}
+	for name, f := range files {
+		switch kind, _ := classify(name); kind {
+		case fileData, fileMeta, fileIndex:
+			if p.until[name].IsZero() {
+				out[name] = f
+			}
+		}
+	}
+	return out
 }
 
 // extender is the state of one ExtendLocks.
@@ -183,6 +240,11 @@ func (e *extender) extendAll(ctx context.Context, plan *lockPlan, files map[stri
 			group.Go(func() error { return e.extend(groupCtx, name, v.ID, until) })
 		}
 	}
+	for name, f := range plan.mayBeNeeded(files) {
+		for _, v := range f.essential() {
+			group.Go(func() error { return e.extend(groupCtx, name, v.ID, plan.last) })
+		}
+	}
 	slices.Sort(e.result.Hidden)
 	slices.Sort(e.result.Missing)
 	err := group.Wait()
@@ -192,26 +254,25 @@ func (e *extender) extendAll(ctx context.Context, plan *lockPlan, files map[stri
 	return err
 }
 
-// extend locks a version until a time, unless its lock is about as long.
+// extend makes sure that a version is locked until a time. Where it is not it is locked for a little longer.
 func (e *extender) extend(ctx context.Context, name, version string, until time.Time) error {
 	has, mode, err := e.s.LockedUntil(ctx, name, version)
 	if err != nil {
 		return err
 	}
-	short := has.Before(until.Add(-e.lock.period() / lockSlack))
+	short := has.Before(until)
 	// A lock of compliance can be made no lighter, and one of governance is made one of compliance.
 	stricter := e.lock.Mode == "compliance" && mode == "governance"
 	if mode == "" || mode == "governance" {
 		mode = e.lock.Mode
 	}
 	if (short || stricter) && !e.o.DryRun {
-		if until.Before(has) {
-			until = has
+		if has = later(has, until); short {
+			has = until.Add(e.lock.slack())
 		}
-		if err := e.s.Lock(ctx, name, version, mode, until); err != nil {
+		if err := e.s.Lock(ctx, name, version, mode, has); err != nil {
 			return err
 		}
-		has = until
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -225,12 +286,19 @@ func (e *extender) extend(ctx context.Context, name, version string, until time.
 	return nil
 }
 
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
 // freeAll removes the versions of files that were removed and that nobody needs.
 func (e *extender) freeAll(ctx context.Context, plan *lockPlan, files map[string]*versioned) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(locksAtOnce)
 	for name, f := range files {
-		if kind, _ := classify(name); f.shown || len(f.markers) == 0 || !plan.until[name].IsZero() || !removable(kind) {
+		if f.shown || len(f.markers) == 0 || !plan.until[name].IsZero() || !plan.removable(name) {
 			continue
 		}
 		group.Go(func() error { return e.free(groupCtx, name, f) })
@@ -238,11 +306,13 @@ func (e *extender) freeAll(ctx context.Context, plan *lockPlan, files map[string
 	return group.Wait()
 }
 
-// removable reports whether files of a kind are removed by programs. What else was removed may have been by somebody who must not.
-func removable(kind fileKind) bool {
-	switch kind {
+// removable reports whether a file is one that programs remove. What else was removed may have been by somebody who must not.
+func (p *lockPlan) removable(name string) bool {
+	switch kind, id := classify(name); kind {
 	case fileData, fileMeta, fileIndex, fileLabel, fileTrash, filePending, filePrune, fileSession, fileParity, fileCopy:
 		return true
+	case fileSnapshot:
+		return p.forgotten[id.String()]
 	}
 	return false
 }
@@ -300,87 +370,4 @@ func (e *extender) hold(size int64, until time.Time) {
 	if e.result.HeldUntil.IsZero() || until.Before(e.result.HeldUntil) {
 		e.result.HeldUntil = until
 	}
-}
-
-// SnapshotLock says until when a snapshot is protected.
-type SnapshotLock struct {
-	Snapshot *Snapshot
-	// Until is when the first lock of what it needs is over; zero if something is not locked now.
-	Until time.Time
-	// Unlocked are files that it needs and that are not locked, or of which there is no version.
-	Unlocked []string
-}
-
-// LockReport tells until when each snapshot is protected, oldest first. It asks the storage for each file that a snapshot needs.
-func (r *Repo) LockReport(ctx context.Context) ([]SnapshotLock, error) {
-	s, lock, err := r.locked(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := r.planLocks(ctx, lock, r.now())
-	if err != nil {
-		return nil, fmt.Errorf("report on locks: %w", err)
-	}
-	files, err := listVersions(ctx, s)
-	if err != nil {
-		return nil, fmt.Errorf("report on locks: %w", err)
-	}
-	locks, err := askAll(ctx, s, plan, files)
-	if err != nil {
-		return nil, fmt.Errorf("report on locks: %w", err)
-	}
-	var common []string // what every snapshot needs
-	for name := range plan.until {
-		switch kind, _ := classify(name); kind {
-		case fileConfig, fileSlot, fileContent, fileIndex:
-			common = append(common, name)
-		}
-	}
-	var out []SnapshotLock
-	for _, snapshot := range plan.live {
-		packs, err := newNeeds(r).of(ctx, snapshot)
-		if err != nil {
-			return nil, fmt.Errorf("report on locks: snapshot %s: %w", short(snapshot.ID), err)
-		}
-		report := SnapshotLock{Snapshot: snapshot}
-		for _, name := range append([]string{sealed.Snapshot.Prefix + snapshot.ID.String()}, common...) {
-			packs[name] = true
-		}
-		for name := range packs {
-			until := locks[name]
-			if !until.After(r.now()) {
-				report.Unlocked = append(report.Unlocked, name)
-			}
-			if report.Until.IsZero() || until.Before(report.Until) {
-				report.Until = until
-			}
-		}
-		if slices.Sort(report.Unlocked); len(report.Unlocked) > 0 {
-			report.Until = time.Time{}
-		}
-		out = append(out, report)
-	}
-	return out, nil
-}
-
-// askAll asks until when the first version of each file of the plan is locked.
-func askAll(ctx context.Context, s lockStore, plan *lockPlan, files map[string]*versioned) (map[string]time.Time, error) {
-	var mu sync.Mutex // guards out
-	out := map[string]time.Time{}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(locksAtOnce)
-	for name := range plan.until {
-		f := files[name]
-		if f == nil || len(f.versions) == 0 {
-			continue
-		}
-		group.Go(func() error {
-			until, _, err := s.LockedUntil(ctx, name, f.essential()[0].ID)
-			mu.Lock()
-			defer mu.Unlock()
-			out[name] = until
-			return err
-		})
-	}
-	return out, group.Wait()
 }

@@ -39,7 +39,7 @@ func (p *pruner) removeCondemned(ctx context.Context, v *view) error {
 			continue
 		}
 		if !p.o.DryRun {
-			err := p.r.drop(ctx, f.name())
+			err := p.r.discard(ctx, f.name())
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

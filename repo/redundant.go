@@ -46,15 +46,8 @@ func hasParity(ctx context.Context, store Store, mode ParityMode) (bool, error) 
 	if mode != ParityAuto {
 		return mode == ParityOn, nil
 	}
-	_, _, err := store.Stat(ctx, copyPrefix+keyring.ConfigName)
-	if err == nil {
-		return true, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
 	found := errors.New("found")
-	err = store.List(ctx, copyPrefix+"keys/", func(string, int64, time.Time) error { return found })
+	err := store.List(ctx, copyPrefix, func(string, int64, time.Time) error { return found })
 	if errors.Is(err, found) {
 		return true, nil
 	}

@@ -72,6 +72,8 @@ type Repo struct {
 	loader  *chunks.Loader
 	heads   heads
 
+	unlocked error // why files are stored without the lock that the settings ask for
+
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
 	cuttersErr      error

@@ -59,6 +59,9 @@ type session struct {
 // enter notes that this run writes. It does not wait: sessions make nothing safe, they make a prune without
 // grace wait for others. The caller calls leave.
 func (r *Repo) enter(ctx context.Context, what string) *session {
+	if r.unlocked != nil {
+		r.log.Warn("files are stored without the lock that the settings ask for", "error", r.unlocked)
+	}
 	s := &session{r: r, stop: make(chan struct{}), ready: make(chan struct{})}
 	var random [16]byte
 	_, s.err = rand.Read(random[:])
@@ -121,7 +124,7 @@ func (s *session) create(ctx context.Context, number int) error {
 func (s *session) remove(ctx context.Context, number int) {
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	err := s.r.drop(ctx, s.name(number))
+	err := s.r.discard(ctx, s.name(number))
 	if errors.Is(err, fs.ErrPermission) {
 		return // a writer that may not remove leaves it to the next prune
 	}
@@ -240,4 +243,21 @@ func dropFrom(ctx context.Context, store Store, name string) error {
 		return d.Drop(ctx, name)
 	}
 	return store.Remove(ctx, name)
+}
+
+// deleter is a Store that can remove a file in one operation, which does not tell whether there was one.
+type deleter interface {
+	Delete(ctx context.Context, name string) error
+}
+
+// discard removes a file that is there, as far as is known, and may as well come back after a crash. The error may be
+// fs.ErrNotExist if it is not.
+func (r *Repo) discard(ctx context.Context, name string) error {
+	if _, protected := able[*redundant](r.store); protected {
+		return r.drop(ctx, name)
+	}
+	if d, ok := able[deleter](r.store); ok {
+		return d.Delete(ctx, name)
+	}
+	return r.drop(ctx, name)
 }

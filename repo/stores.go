@@ -54,7 +54,5 @@ func (r *Repo) applySettings(ctx context.Context) {
 	if r.opts.PackSize == 0 {
 		r.opts.PackSize = s.PackSize
 	}
-	if err := r.lockNew(s.ObjectLock); err != nil {
-		r.log.Warn("files are stored without the lock that the settings ask for", "error", err)
-	}
+	r.unlocked = r.lockNew(s.ObjectLock)
 }

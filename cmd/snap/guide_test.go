@@ -57,7 +57,9 @@ func TestGuides(t *testing.T) {
 			return haveDatabases(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"guide":     func(ts *testscript.TestScript, neg bool, args []string) { guideCommand(ts, neg, dir, args) },
+			"guide": func(ts *testscript.TestScript, neg bool, args []string) {
+				guideCommand(ts, neg, dir, strings.NewReplacer(), args)
+			},
 			"guidefile": func(ts *testscript.TestScript, neg bool, args []string) { guideFileCommand(ts, dir, args) },
 			"databases": databasesCommand(t),
 			"exit":      exitCommand,
@@ -67,8 +69,8 @@ func TestGuides(t *testing.T) {
 }
 
 // guideCommand is `guide FILE N [CODE]`: the N-th commands of a guide, in the home folder, have to end with the exit code. What earlier ones
-// exported is there.
-func guideCommand(ts *testscript.TestScript, neg bool, dir string, args []string) {
+// exported is there. What the reader has to put in place of an example is replaced.
+func guideCommand(ts *testscript.TestScript, neg bool, dir string, replace *strings.Replacer, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: guide file number [code]")
 	}
@@ -84,7 +86,7 @@ func guideCommand(ts *testscript.TestScript, neg bool, dir string, args []string
 		want = args[2]
 	}
 	exports := exportLine.FindAllString(strings.Join(all[:n-1], ""), -1)
-	script := fmt.Sprintf("cd && %s\nset -e\n%s", strings.Join(append(exports, "true"), "\n"), all[n-1])
+	script := replace.Replace(fmt.Sprintf("cd && %s\nset -e\n%s", strings.Join(append(exports, "true"), "\n"), all[n-1]))
 	ts.Logf("%s", all[n-1])
 	err = ts.Exec("sh", "-c", `want=$1; sh -c "$2"; got=$?; [ $got = $want ] || { echo "exit code $got, want $want" >&2; exit 99; }`, "sh", want, script)
 	if err != nil {
@@ -121,7 +123,12 @@ func TestGuidesAreTried(t *testing.T) {
 			t.Errorf("%s: %d commands, %v", file, len(all), err)
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".md")
-		script, err := os.ReadFile("testdata/guides/" + strings.ReplaceAll(name, "-", "_") + ".txtar")
+		scripts, err := filepath.Glob("testdata/*guides/" + strings.ReplaceAll(name, "-", "_") + ".txtar")
+		if err != nil || len(scripts) != 1 {
+			t.Errorf("%s has no script: %q, %v", file, scripts, err)
+			continue
+		}
+		script, err := os.ReadFile(scripts[0])
 		if err != nil {
 			t.Error(err)
 			continue

@@ -103,6 +103,7 @@ type lockSummary struct {
 	Until       *time.Time `json:"until"` // null if something is not locked
 	Hidden      []string   `json:"hidden"`
 	Missing     []string   `json:"missing"`
+	Broken      []string   `json:"broken"` // snapshots
 	Freed       int        `json:"freed"`
 	FreedBytes  int64      `json:"freed_bytes"`
 	Held        int        `json:"held"`
@@ -123,13 +124,20 @@ func (a *app) extendLocks(ctx context.Context, r *repo.Repo, o repo.LockOptions)
 	if result == nil {
 		return nil, err
 	}
+	broken := make([]string, len(result.Broken))
+	for i, id := range result.Broken {
+		broken[i] = id.String()
+	}
 	if a.global.json {
 		jsonErr := a.jsonLine(lockSummary{"locks", o.DryRun, result.Objects, result.Extended, orNull(result.Smallest), append([]string{}, result.Hidden...),
-			append([]string{}, result.Missing...), result.Freed, result.FreedBytes, result.Held, result.HeldBytes, orNull(result.HeldUntil)})
+			append([]string{}, result.Missing...), broken, result.Freed, result.FreedBytes, result.Held, result.HeldBytes, orNull(result.HeldUntil)})
 		return result, errors.Join(err, jsonErr)
 	}
 	for _, name := range append(result.Hidden, result.Missing...) {
 		a.warn(name + " was removed, and is needed")
+	}
+	for _, id := range broken {
+		a.warn("snapshot " + id[:8] + " cannot be read wholly: all that is stored is locked for it")
 	}
 	until := "not all of them"
 	if !result.Smallest.IsZero() {
@@ -178,6 +186,7 @@ type lockLine struct {
 	Source   string     `json:"source"`
 	Until    *time.Time `json:"until"` // null if it is not protected
 	Unlocked []string   `json:"unlocked"`
+	Error    string     `json:"error,omitempty"` // why it cannot be told what the snapshot needs
 }
 
 func (a *app) lockReport(ctx context.Context, r *repo.Repo) error {
@@ -190,13 +199,15 @@ func (a *app) lockReport(ctx context.Context, r *repo.Repo) error {
 	bare := 0
 	for _, l := range list {
 		s := l.Snapshot
-		lines = append(lines, lockLine{s.ID.String(), s.Time, string(s.SourceName), orNull(l.Until), append([]string{}, l.Unlocked...)})
-		until := l.Until.Local().Format(time.DateTime)
-		if len(l.Unlocked) > 0 {
-			bare++
-			until = fmt.Sprintf("not: %s", term.Count(int64(len(l.Unlocked)), "file")) + " without a lock: " + strings.Join(l.Unlocked[:min(3, len(l.Unlocked))], " ")
+		line := lockLine{s.ID.String(), s.Time, string(s.SourceName), orNull(l.Until), append([]string{}, l.Unlocked...), ""}
+		if l.Err != nil {
+			line.Error = l.Err.Error()
 		}
-		table.Row(s.ID.String()[:8], s.Time.Local().Format(time.DateTime), term.Name(string(s.SourceName)), until)
+		lines = append(lines, line)
+		if l.Until.IsZero() {
+			bare++
+		}
+		table.Row(s.ID.String()[:8], s.Time.Local().Format(time.DateTime), term.Name(string(s.SourceName)), protection(&l))
 	}
 	if a.global.json {
 		err = a.jsonLine(lines)
@@ -207,4 +218,15 @@ func (a *app) lockReport(ctx context.Context, r *repo.Repo) error {
 		err = fmt.Errorf("%w: %s not protected; run: snap lock extend", errPartial, term.Count(int64(bare), "snapshot"))
 	}
 	return err
+}
+
+// protection tells people until when a snapshot is protected, or why not.
+func protection(l *repo.SnapshotLock) string {
+	switch {
+	case len(l.Unlocked) > 0:
+		return fmt.Sprintf("not: %s without a lock: %s", term.Count(int64(len(l.Unlocked)), "file"), strings.Join(l.Unlocked[:min(3, len(l.Unlocked))], " "))
+	case l.Err != nil:
+		return "not known: it cannot be read wholly"
+	}
+	return l.Until.Local().Format(time.DateTime)
 }

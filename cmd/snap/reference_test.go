@@ -63,8 +63,8 @@ func TestEveryCommandHasExamples(t *testing.T) {
 func TestEveryCommandHasAScript(t *testing.T) {
 	var all strings.Builder
 	files, err := filepath.Glob("testdata/*/*.txtar")
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
 	}
 	for _, f := range files {
 		data, err := os.ReadFile(f)

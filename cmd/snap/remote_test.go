@@ -13,7 +13,7 @@ import (
 // remoteParams run scripts with an S3 server at $S3 (a location without bucket; buckets can have Object Lock), and an SFTP server that $SSH
 // connects to as $SFTP, a location of a folder that is empty.
 func remoteParams(t *testing.T, dir string) testscript.Params {
-	objects := s3test.StartWith(t, s3test.Options{Versions: true})
+	objects := s3test.StartWith(t, s3test.Options{Versions: true, Accounts: true})
 	ssh := sshdtest.Start(t, sshdtest.Options{})
 	keys := filepath.Join(ssh.Home, ".ssh")
 	return testscript.Params{
@@ -34,16 +34,22 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			}
 			return os.Mkdir(home, 0o755)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit":    exitCommand,
-			"capture": captureCommand,
-			"live":    liveCommand(t),
-			"expand":  expandCommand,
-			"render":  renderCommand,
-			"machine": machineCommand(t),
-			"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
-			"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
-		},
+		Cmds: remoteCommands(t, objects),
+	}
+}
+
+// remoteCommands are the commands of scripts about other machines.
+func remoteCommands(t *testing.T, objects *s3test.Server) map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exit":    exitCommand,
+		"capture": captureCommand,
+		"live":    liveCommand(t),
+		"expand":  expandCommand,
+		"render":  renderCommand,
+		"machine": machineCommand(t),
+		"attack":  func(ts *testscript.TestScript, neg bool, args []string) { attackCommand(ts, objects, args) },
+		"hide":    func(ts *testscript.TestScript, neg bool, args []string) { hideCommand(ts, objects, args) },
+		"writer":  func(ts *testscript.TestScript, neg bool, args []string) { writerCommand(ts, objects, args) },
 	}
 }
 
@@ -57,6 +63,14 @@ func renderCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// writerCommand is `writer ACCOUNT BUCKET`: there is an account that may add to a bucket and delete nothing. Its secret is the server's.
+func writerCommand(ts *testscript.TestScript, server *s3test.Server, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: writer account bucket")
+	}
+	ts.Check(server.AddWriter(args[0], args[1]))
 }
 
 // hideCommand is `hide BUCKET FOLDER`: somebody removes the files of a folder of the repository, of which there are versions.

@@ -259,7 +259,7 @@ func (r *run) nextRange(c *collector, pieces []piece) task {
 			break
 		}
 		pieceEnd := p.offset() + int64(p.size)
-		if p.segment() != pieces[n-1].segment() && (p.offset()-end > maxGap || pieceEnd-start > int64(r.limits.readBytes)) {
+		if p.segment() != pieces[n-1].segment() && (p.offset()-end > int64(r.limits.gap) || pieceEnd-start > int64(r.limits.readBytes)) {
 			break
 		}
 		end = max(end, pieceEnd)

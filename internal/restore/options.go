@@ -130,6 +130,9 @@ type Options struct {
 	NoOwner     bool // leaves files to whoever runs the restore
 	NoXattrs    bool // sets no extended attributes
 
+	// Far says that each read of the Store takes long: fewer and larger ones are made, of up to 16 MiB for each worker.
+	Far bool
+
 	Workers  int       // 0 means the number of processors, at least 2
 	Progress *Progress // counted up, if not nil
 	// Item is told of each file and folder when it is complete, and Problem of what failed. They are
@@ -145,6 +148,7 @@ type limits struct {
 	pieces     int // chunks; as many again wait for the workers
 	largeFiles int // files of several chunks, all of which may be open at once
 	readBytes  int // of a range
+	gap        int // bytes between two segments that are read rather than skipped
 }
 
 // Defaults of limits. A small file that is held takes about 500 bytes.
@@ -152,7 +156,10 @@ const (
 	maxPieces     = 16 << 10
 	maxLargeFiles = 128
 	maxReadBytes  = 2 << 20
-	maxGap        = 256 << 10 // bytes between two segments that are read rather than skipped
+	maxGap        = 256 << 10
+	// Of stores that are far away.
+	farReadBytes = 16 << 20
+	farGap       = 1 << 20
 )
 
 func (o Options) withDefaults() Options {
@@ -164,7 +171,12 @@ func (o Options) withDefaults() Options {
 	def(&o.Workers, max(2, runtime.GOMAXPROCS(0)))
 	def(&o.limits.pieces, maxPieces)
 	def(&o.limits.largeFiles, maxLargeFiles)
+	if o.Far {
+		def(&o.limits.readBytes, farReadBytes)
+		def(&o.limits.gap, farGap)
+	}
 	def(&o.limits.readBytes, maxReadBytes)
+	def(&o.limits.gap, maxGap)
 	if o.Progress == nil {
 		o.Progress = new(Progress)
 	}

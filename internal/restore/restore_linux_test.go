@@ -17,7 +17,7 @@ import (
 // eachLimit runs a test with the limits of real use and with ones that cut after each file
 // and each segment.
 func eachLimit(t *testing.T, test func(t *testing.T, l limits)) {
-	for name, l := range map[string]limits{"default": {}, "one": {1, 1, 1}, "few": {17, 2, 300_000}} {
+	for name, l := range map[string]limits{"default": {}, "one": {1, 1, 1, 1}, "few": {17, 2, 300_000, 10_000}} {
 		t.Run(name, func(t *testing.T) { test(t, l) })
 	}
 }
@@ -34,7 +34,7 @@ func TestTortureTreeComesBack(t *testing.T) {
 	}
 	b := newBench()
 	root := b.save(t, from)
-	for name, l := range map[string]limits{"default": {}, "few": {170, 2, 300_000}} {
+	for name, l := range map[string]limits{"default": {}, "few": {170, 2, 300_000, 0}} {
 		t.Run(name, func(t *testing.T) {
 			to := t.TempDir()
 			t.Cleanup(func() { torturetest.Clear(to) })

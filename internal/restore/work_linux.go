@@ -27,7 +27,7 @@ type worker struct {
 }
 
 // keptBox is how large a buffer a worker keeps.
-const keptBox = 8 << 20
+const keptBox = farReadBytes + 4<<20
 
 // work performs tasks until there are no more.
 func (r *run) work(ctx context.Context) error {

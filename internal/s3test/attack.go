@@ -44,8 +44,7 @@ func (s *Server) Hide(bucket, part string) error {
 }
 
 // DeleteAll does what an attacker with all keys of a bucket does: it deletes each object, which leaves a marker where versions are kept, and then tries
-// to delete each version for good, with the right to bypass governance. It returns an error only if the bucket cannot be
-// listed.
+// to delete each version for good. It returns an error only if the bucket cannot be listed.
 func (s *Server) DeleteAll(bucket string) error {
 	client, err := s.Client()
 	if err != nil {

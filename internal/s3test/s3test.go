@@ -46,7 +46,7 @@ func Start(t *testing.T) *Server {
 // Options of a server.
 type Options struct {
 	Versions bool // keeps versions where a bucket asks for it, and has Object Lock
-	Accounts bool // has other accounts: see AddAccount
+	Accounts bool // has other accounts: see AddWriter
 }
 
 // StartWith does what Start does, with options.

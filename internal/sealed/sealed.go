@@ -140,8 +140,36 @@ func (r *Records) load(ctx context.Context, store Store, k Kind, id pack.ID) ([]
 	return body, nil
 }
 
-// ReadFile reads a whole file of at most limit bytes.
+// firstRead is how much of a file is read before its size is asked for. Most records are smaller.
+const firstRead = 16 << 10
+
+// ReadFile reads a whole file of at most limit bytes. A small one takes one operation of the store.
 func ReadFile(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
+	data := make([]byte, min(limit+1, firstRead))
+	n, err := store.ReadAt(ctx, name, data, 0)
+	switch {
+	case err == nil && n == len(data) && int64(n) <= limit:
+		return readLarge(ctx, store, name, limit)
+	case err == nil && n == len(data):
+		return nil, fmt.Errorf("%s: %w: it is over the limit of %d bytes", name, ErrCorrupt, limit)
+	case errors.Is(err, io.EOF) && int64(n) > limit:
+		return nil, fmt.Errorf("%s: %w: %d bytes are over the limit of %d", name, ErrCorrupt, n, limit)
+	case errors.Is(err, io.EOF):
+		return data[:n:n], nil
+	case err == nil:
+		return nil, fmt.Errorf("%s: %w: cut off", name, ErrCorrupt)
+	}
+	return nil, notExist(name, err)
+}
+
+func notExist(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+	}
+	return err
+}
+
+func readLarge(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
 	size, _, err := store.Stat(ctx, name)
 	if err != nil {
 		return nil, err
@@ -157,8 +185,5 @@ func ReadFile(ctx context.Context, store Store, name string, limit int64) ([]byt
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w: cut off", name, ErrCorrupt)
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
-	}
-	return nil, err
+	return nil, notExist(name, err)
 }

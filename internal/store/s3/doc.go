@@ -1,15 +1,16 @@
 // Package s3 keeps a store in a bucket of an object storage that speaks S3.
 //
 // A file data/3f/3f2a is the object PREFIX/data/3f/3f2a. Nothing is ever
-// overwritten, and no operation but Remove deletes: credentials without the
-// right to delete are enough for all else.
+// overwritten with other bytes, and no operation but Remove and Delete deletes:
+// credentials without the right to delete or overwrite are enough for all else.
 //
 // # Creating
 //
 // An object is put with If-None-Match, so that of two writers of one name one
 // is told. Not every server heeds that, and none has to: names are unique, and
 // what rests on the answer is only that an accident is noticed. Until a server
-// has shown that it heeds the condition, the name is looked at first.
+// has shown that it heeds the condition, the name is looked at first. To learn
+// it, the first small object is put a second time, which has to be refused.
 //
 // Each object carries a random number of the call that put it. If the answer to
 // a request is lost, the number tells whether the earlier try won. Each request

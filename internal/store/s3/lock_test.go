@@ -74,6 +74,7 @@ func TestLockedObjectsOutliveAnAttack(t *testing.T) {
 		put(t, st, mode+"/large", bytes.Repeat([]byte("large"), 6<<18))
 	}
 	put(t, st, "free/x", []byte("free"))
+	put(t, st, "compliance/gone", []byte("gone"))
 	for _, mode := range []string{"compliance", "governance"} {
 		for _, name := range []string{mode + "/small", mode + "/large"} {
 			v := versionsOf(t, st, name)
@@ -99,6 +100,10 @@ func TestLockedObjectsOutliveAnAttack(t *testing.T) {
 		t.Errorf("what is exempt is locked until %v, %v", until, err)
 	}
 	time.Sleep(1100 * time.Millisecond) // times have whole seconds
+	if err := st.Remove(t.Context(), "compliance/gone"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond)
 	before := time.Now()
 	time.Sleep(1100 * time.Millisecond)
 	put(t, st, "later", []byte("later"))

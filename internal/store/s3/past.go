@@ -58,8 +58,8 @@ func (s *Store) versions(ctx context.Context, prefix string, fn func(name string
 	return err
 }
 
-// storedAt returns when a version was stored. versitygw gives as time of an older version when it was superseded; but its version ids are ULIDs,
-// which begin with the time at which they were made.
+// storedAt returns when a version was stored. versitygw tells other times: of an older version when it was superseded, and of a marker when what it
+// hides was stored. But its version ids are ULIDs, which begin with the time at which they were made. Other servers have ids of other lengths.
 func storedAt(version string, modified time.Time) time.Time {
 	const digits, whole, ofTime = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", 26, 10
 	if len(version) != whole {
@@ -75,10 +75,7 @@ func storedAt(version string, modified time.Time) time.Time {
 			millis = millis<<5 | int64(d)
 		}
 	}
-	if made := time.UnixMilli(millis); made.Before(modified) {
-		return made.UTC()
-	}
-	return modified
+	return time.UnixMilli(millis).UTC()
 }
 
 // AsOf returns the store as it was at a time, by the clock of the storage: with the versions that it showed then, whatever was removed or overwritten

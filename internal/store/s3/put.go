@@ -64,10 +64,42 @@ func (s *Store) put(ctx context.Context, name string, data *spool.Buffer) error 
 		}
 		var unknown conditionUnknown
 		if !errors.As(err, &unknown) {
+			if err == nil && conditional {
+				u.learn(ctx)
+			}
 			return err
 		}
 		s.lacks.Store(true)
 	}
+}
+
+// learnBytes bounds the objects that are put again to learn something.
+const learnBytes = 64 << 10
+
+// learn finds out once whether the server heeds conditions, so that names need not be looked at before each put: it puts a small object that is
+// there again. A server that does not heed them has the same bytes under the name then as before.
+func (u *upload) learn(ctx context.Context) {
+	if u.heeds.Load() || u.data.Size() > learnBytes || !u.asked.CompareAndSwap(false, true) {
+		return
+	}
+	sum, err := digest(u.section(0, u.data.Size()))
+	if err != nil {
+		return
+	}
+	err = u.limited(ctx, func() error { return u.putWhole(ctx, sum, true) })
+	if code(err) == "PreconditionFailed" {
+		u.heeds.Store(true)
+	}
+}
+
+// putWhole makes one request with all data, of which sum is the SHA-256.
+func (u *upload) putWhole(ctx context.Context, sum []byte, conditional bool) error {
+	opts := u.options(conditional)
+	if !u.isGoogle() {
+		opts.UserMetadata[checksumHeader] = base64.StdEncoding.EncodeToString(sum)
+	}
+	_, err := u.client.PutObject(ctx, u.location.Bucket, u.key, u.section(0, u.data.Size()), u.data.Size(), "", hex.EncodeToString(sum), opts)
+	return err
 }
 
 // conditionUnknown is the error of a server that knows no conditions.
@@ -91,14 +123,7 @@ func (u *upload) send(ctx context.Context, conditional bool) error {
 	if err != nil {
 		return err
 	}
-	opts := u.options(conditional)
-	if !u.isGoogle() {
-		opts.UserMetadata[checksumHeader] = base64.StdEncoding.EncodeToString(sum)
-	}
-	return u.last(ctx, conditional, func() error {
-		_, err := u.client.PutObject(ctx, u.location.Bucket, u.key, u.section(0, u.data.Size()), u.data.Size(), "", hex.EncodeToString(sum), opts)
-		return err
-	})
+	return u.last(ctx, conditional, func() error { return u.putWhole(ctx, sum, conditional) })
 }
 
 // last makes the request by which the object appears.

@@ -160,3 +160,14 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	})
 	return s.wrap("remove", name, err)
 }
+
+// Delete removes a file, or what would be one of that name: it asks for nothing before, and does not tell whether there was one.
+func (s *Store) Delete(ctx context.Context, name string) error {
+	err := s.checkName(ctx, name)
+	if err == nil {
+		err = s.do(ctx, func(*try) error {
+			return s.client.RemoveObject(ctx, s.location.Bucket, s.location.key(name), minio.RemoveObjectOptions{})
+		})
+	}
+	return s.wrap("remove", name, err)
+}

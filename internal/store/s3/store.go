@@ -34,7 +34,7 @@ type Options struct {
 	// PartBytes is the size of the parts in which larger objects are put, 5 MiB
 	// at least. Default 64 MiB.
 	PartBytes int64
-	// RangeBytes is the size of the ranges in which more is read. Default 8 MiB.
+	// RangeBytes is the size of the ranges in which more is read. Default 20 MiB.
 	RangeBytes int64
 	// ListPage is how many names a request lists. Default and maximum 1,000.
 	ListPage int
@@ -64,7 +64,7 @@ func (o Options) withDefaults() Options {
 		*value = max(*value, least)
 	}
 	set(&o.PartBytes, 64<<20, minPartBytes)
-	set(&o.RangeBytes, 8<<20, 1)
+	set(&o.RangeBytes, 20<<20, 1)
 	set(&o.MemoryBytes, 64<<20, 0)
 	set((*int64)(&o.Timeout), int64(2*time.Minute), 0)
 	set((*int64)(&o.RetryFor), int64(15*time.Minute), 0)
@@ -96,6 +96,7 @@ type Store struct {
 	// What was learnt of the server.
 	heeds  atomic.Bool // conditions of requests
 	lacks  atomic.Bool // them, and says so
+	asked  atomic.Bool // whether it heeds conditions
 	closed atomic.Bool
 
 	lock atomic.Pointer[newLock]
