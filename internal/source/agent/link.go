@@ -44,14 +44,15 @@ type link struct {
 	in, out atomic.Int64
 	redials int // since an answer came; of the goroutine that runs the link
 
-	openOnce sync.Mutex // held while the connection is made
-	writes   sync.Mutex // held while a question is made and written; mu is never held when it is taken
+	openOnce sync.Mutex    // held while the connection is made
+	wake     chan struct{} // there is something to be written; of the goroutine that writes
 
 	mu     sync.Mutex // guards what follows
 	conn   io.ReadWriteCloser
 	w      *protocol.Writer
 	number uint32
 	calls  map[uint32]*pending
+	queue  []uint32  // calls that are to be asked, in this order
 	begun  bool      // begin was sent on some connection
 	slow   bool      // the round trip takes more than a millisecond
 	seen   time.Time // the last bytes that came
@@ -64,7 +65,7 @@ type link struct {
 const slowRate = 16 << 10
 
 func newLink(s *Source) *link {
-	return &link{s: s, calls: map[uint32]*pending{}}
+	return &link{s: s, calls: map[uint32]*pending{}, wake: make(chan struct{}, 1)}
 }
 
 // open connects if that was not done.
@@ -92,6 +93,7 @@ func (l *link) open(ctx context.Context) error {
 	}
 	l.conn, l.w, l.seen = conn, w, time.Now()
 	l.s.group.Go(func() { l.run(frames) })
+	l.s.group.Go(l.askAll)
 	l.s.group.Go(l.watch)
 	return nil
 }
@@ -274,8 +276,9 @@ func (p *ping) question() (protocol.Type, []byte, error) { return protocol.Ping,
 func (p *ping) answer(*protocol.Frame) error             { return nil }
 func (p *ping) end(error)                                { close(p.done) }
 
-// send asks a question. The call is told of everything that becomes of it. It must not be called from a call's
-// methods with locks held that these take.
+// send asks a question, without waiting until it is written: who reads answers may not wait for an agent that reads no
+// questions. The call is told of everything that becomes of it. It must not be called from a call's methods with locks held
+// that these take.
 func (l *link) send(c call) {
 	l.mu.Lock()
 	if l.closed {
@@ -289,11 +292,49 @@ func (l *link) send(c call) {
 	if len(l.calls) == 1 {
 		l.seen = time.Now()
 	}
-	w := l.w
+	l.queue = append(l.queue, id)
 	l.mu.Unlock()
-	if w != nil { // else the redial asks
-		l.ask(w, id, c)
+	l.nudge()
+}
+
+// nudge lets questions be written.
+func (l *link) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
+}
+
+// askAll writes the questions that are to be asked, until the source ends.
+func (l *link) askAll() {
+	for {
+		select {
+		case <-l.wake:
+		case <-l.s.ctx.Done():
+			return
+		}
+		for {
+			w, id, c := l.nextQuestion()
+			if c == nil {
+				break
+			}
+			l.ask(w, id, c)
+		}
+	}
+}
+
+// nextQuestion takes a question from the queue, nil if there is none or no connection: then the redial asks.
+func (l *link) nextQuestion() (*protocol.Writer, uint32, call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.w != nil && len(l.queue) > 0 {
+		id := l.queue[0]
+		l.queue = l.queue[1:]
+		if p := l.calls[id]; p != nil {
+			return l.w, id, p.call
+		}
+	}
+	return nil, 0, nil
 }
 
 // ask writes a question on the connection of w. If that fails, the reader notices and dials again.
@@ -313,8 +354,6 @@ func (l *link) ask(w *protocol.Writer, id uint32, c call) {
 
 // write writes a question and returns the error of making it.
 func (l *link) write(w *protocol.Writer, id uint32, c call) error {
-	l.writes.Lock()
-	defer l.writes.Unlock()
 	l.mu.Lock()
 	stale, conn := l.w != w, l.conn
 	l.mu.Unlock()
@@ -487,17 +526,9 @@ func (l *link) resume(conn io.ReadWriteCloser, w *protocol.Writer) error {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	calls := make([]call, len(ids))
-	for i, id := range ids {
-		calls[i] = l.calls[id].call
-	}
+	l.queue = ids
 	l.mu.Unlock()
-	// Somebody has to read while many questions are written.
-	l.s.group.Go(func() {
-		for i, id := range ids {
-			l.ask(w, id, calls[i])
-		}
-	})
+	l.nudge()
 	return nil
 }
 

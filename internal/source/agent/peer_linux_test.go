@@ -167,6 +167,27 @@ func TestSilentAgentIsLeft(t *testing.T) {
 	}
 }
 
+// TestAgentThatReadsNothingIsLeft greets and then reads no question: they cannot be written.
+func TestAgentThatReadsNothingIsLeft(t *testing.T) {
+	dials := 0
+	o := agent.Options{Roots: []string{"/srv"}, Redials: 1, Backoff: time.Millisecond, Limits: agent.Limits{Idle: 200 * time.Millisecond}}
+	o.Files, o.Database = params(t)
+	s := agent.New(func(context.Context) (io.ReadWriteCloser, error) {
+		dials++
+		here, there := net.Pipe()
+		go func() {
+			protocol.NewReader(there, protocol.MaxQuestion).Read()
+			protocol.NewWriter(there).Write(protocol.Frame{Type: protocol.Hello | protocol.Answer, Payload: greeting})
+		}()
+		t.Cleanup(func() { there.Close() })
+		return here, nil
+	}, o)
+	defer s.Close()
+	if _, err := s.Root(t.Context()); !errors.Is(err, agent.ErrConnection) || dials != 2 {
+		t.Errorf("%v, after %d dials", err, dials)
+	}
+}
+
 // TestAgentThatDoesNotGetOnIsLeft answers pings and no question.
 func TestAgentThatDoesNotGetOnIsLeft(t *testing.T) {
 	dials := 0

@@ -259,4 +259,4 @@ func (s *Source) wait(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-func skewOf(clock tree.Time) time.Duration { return clock.Std().Sub(time.Now()) }
+func skewOf(clock tree.Time) time.Duration { return time.Until(clock.Std()) }
