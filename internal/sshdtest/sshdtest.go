@@ -15,11 +15,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/snapkeep/snap/internal/sshconn"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
+
+// stopGrace is how long what a session has started may hold on to sshd's standard error.
+const stopGrace = 5 * time.Second
 
 // Options are choices for Start. The zero value is the default.
 type Options struct {
@@ -225,6 +229,7 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 	argv := append(s.inside[:len(s.inside):len(s.inside)], s.program, "-i", "-e", "-f", s.config)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, &said
+	cmd.WaitDelay = stopGrace
 	ownGroup(cmd)
 	s.mu.Lock()
 	defer s.mu.Unlock()
