@@ -114,8 +114,8 @@ func (a *app) findConfig() (name string, tried []string) {
 	return "", tried
 }
 
-// configured returns the place of the repository in the configuration, empty if there is none.
-func (a *app) configured() (string, error) {
+// configuredPlace returns the place of the repository in the configuration, empty if there is none.
+func (a *app) configuredPlace() (string, error) {
 	if name, _ := a.findConfig(); name == "" {
 		return "", nil
 	}
@@ -173,7 +173,7 @@ func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string, all 
 func (a *app) chosen(ctx context.Context, p *pull.Puller, names []string, all bool) ([]string, error) {
 	for _, name := range names {
 		if _, ok := p.Config.Sources[name]; !ok {
-			return nil, usageError("there is no source %q in the configuration", name).withHint("list them with: snap config show")
+			return nil, usageError("there is no source %q in the configuration", name).withHint("list them with: snap source list")
 		}
 	}
 	if len(names) > 0 {
@@ -269,7 +269,7 @@ func pullHint(code int, err error) string {
 	case exitHostKey:
 		return "if the host was set up anew, compare the fingerprints and replace the line in known_hosts; else somebody is in between"
 	case exitRefused:
-		return "check the key of the pull here, its line in authorized_keys there, and what the policy there allows: snap agent check"
+		return "check the key of the pull here, its line in authorized_keys there, and what the policy there allows: snap source test"
 	case exitRootMissing:
 		return "check the path; is the disk mounted?"
 	}

@@ -37,7 +37,7 @@ func (a *app) place() (place, error) {
 			return placeFromFile(try.file)
 		}
 	}
-	if location, err := a.configured(); location != "" || err != nil {
+	if location, err := a.configuredPlace(); location != "" || err != nil {
 		return place{location: location}, err
 	}
 	data, err := a.dataFolder()

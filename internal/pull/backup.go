@@ -66,7 +66,9 @@ func (p *Puller) check(c *config.Source, s *repo.Snapshot, good *history, touche
 	var before *guard.Look
 	if good.last != nil {
 		before = lookOf(good.last)
-		before.Added, before.Packed = good.added, good.packed
+		before.Added, before.Packed = good.good.added, good.good.packed
+		// What a suspicious snapshot has brought is not new any more, but it is what changed since the last good one.
+		now.Added, now.Packed = now.Added+good.held.added, now.Packed+good.held.packed
 	}
 	found := guard.Check(now, before, guard.Limits{Shrink: percent(c.Guards.Shrink, config.DefaultShrink), Changed: percent(c.Guards.Changed, config.DefaultChanged),
 		Renamed: percent(c.Guards.Renamed, config.DefaultRenamed), AllowEmpty: is(c.Guards.AllowEmpty), NewHost: is(c.Guards.NewHost)})

@@ -40,42 +40,59 @@ func (p *Puller) LastGood(ctx context.Context) (map[string]*repo.Snapshot, error
 	}
 	last := map[string]*repo.Snapshot{}
 	for name, h := range histories(all) {
-		if _, ours := p.Config.Sources[name]; ours {
+		if _, ours := p.Config.Sources[name]; ours && h.last != nil {
 			last[name] = h.last
 		}
 	}
 	return last, nil
 }
 
-// history is what the good snapshots of a source tell: those that are not suspicious.
+// history is what the snapshots of a source tell.
 type history struct {
-	last          *repo.Snapshot // nil if there is none
-	added, packed int64          // bytes of file data that all of them brought, and what was stored of it
+	last *repo.Snapshot // the last good one: not suspicious; nil if there is none
+	good data           // that all good ones brought
+	held data           // that suspicious ones brought since the last good one
+}
+
+// data is bytes of file data that were new, and what was stored of them.
+type data struct{ added, packed int64 }
+
+func (d *data) add(s *repo.Snapshot) {
+	if s.Summary != nil {
+		d.added, d.packed = d.added+s.Summary.DataAdded, d.packed+s.Summary.DataAddedPacked
+	}
 }
 
 // histories sorts snapshots by the names of their sources.
 func histories(all []*repo.Snapshot) map[string]*history {
 	out := map[string]*history{}
-	for _, s := range all {
-		if s.HasMark(snapshot.MarkSuspicious) {
-			continue
-		}
+	of := func(s *repo.Snapshot) *history {
 		h := out[string(s.SourceName)]
 		if h == nil {
 			h = &history{}
 			out[string(s.SourceName)] = h
 		}
+		return h
+	}
+	for _, s := range all {
+		if s.HasMark(snapshot.MarkSuspicious) {
+			continue
+		}
+		h := of(s)
 		if h.last == nil || h.last.Sequence < s.Sequence {
 			h.last = s
 		}
-		if s.Summary != nil {
-			h.added, h.packed = h.added+s.Summary.DataAdded, h.packed+s.Summary.DataAddedPacked
+		h.good.add(s)
+	}
+	for _, s := range all {
+		if h := of(s); s.HasMark(snapshot.MarkSuspicious) && (h.last == nil || h.last.Sequence < s.Sequence) {
+			h.held.add(s)
 		}
 	}
 	return out
 }
 
-// history returns what the good snapshots of a source tell.
+// history returns what the snapshots of a source tell.
 func (p *Puller) history(ctx context.Context, name string) (*history, error) {
 	all, err := p.Repo.Snapshots(ctx, repo.Filter{Sources: []string{name}})
 	if err != nil {

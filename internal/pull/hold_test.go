@@ -163,11 +163,11 @@ func TestAcceptedIsGood(t *testing.T) {
 		all = append(all, s)
 	}
 	h := histories(all)["x"]
-	if h.last != all[2] || h.added != 20 || h.packed != 10 {
+	if h.last != all[2] || h.good != (data{20, 10}) || h.held != (data{}) {
 		t.Errorf("%+v", h)
 	}
-	if h := histories(all[:2])["x"]; h.last != all[0] {
-		t.Errorf("the last good one is %v", h.last)
+	if h := histories(all[:2])["x"]; h.last != all[0] || h.held != (data{10, 5}) {
+		t.Errorf("%+v", h)
 	}
 }
 

@@ -43,10 +43,15 @@ func Look(ctx context.Context, name string, c *config.Source) (*Report, error) {
 	}
 	r.Connect = time.Since(begin)
 	r.Skew = time.Until(s.Now()).Round(time.Second)
+	thaw, err := freeze(ctx, s, c.Snapshots)
+	if err != nil {
+		return nil, err
+	}
 	if len(c.Paths)+len(c.Devices) > 0 {
-		if _, err := s.Root(ctx); err != nil {
-			return nil, err
-		}
+		_, err = s.Root(ctx)
+	}
+	if err = errors.Join(err, thaw()); err != nil {
+		return nil, err
 	}
 	r.Missing = s.Missing()
 	for _, w := range c.Streams {

@@ -1,0 +1,110 @@
+package pull_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/snapkeep/snap/internal/config"
+	"github.com/snapkeep/snap/internal/guard"
+	"github.com/snapkeep/snap/internal/pull"
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/repo"
+)
+
+// texts fills a folder with 80 files of text.
+func texts(t *testing.T, dir string) {
+	t.Helper()
+	for i := range 80 {
+		var b strings.Builder
+		for line := range 60 {
+			fmt.Fprintf(&b, "line %d of file %d: %d\n", line, i, i*line*7919)
+		}
+		write(t, filepath.Join(dir, fmt.Sprintf("%d.txt", i)), b.String())
+	}
+}
+
+// encrypt puts noise in place of each file's content, and the suffix behind its name.
+func encrypt(t *testing.T, dir, suffix string) {
+	t.Helper()
+	names, err := filepath.Glob(dir + "/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noise := rand.NewChaCha8([32]byte{7})
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = noise.Read(data) // never fails
+		write(t, name, string(data))
+		if err := os.Rename(name, name+suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestEncryptedSourceIsHeld: files that somebody encrypts trip a guard in a real pull, with the figures that the repository counts, on that day and
+// on those after it, until somebody accepts what is there.
+func TestEncryptedSourceIsHeld(t *testing.T) {
+	t.Parallel()
+	for _, suffix := range []string{"", ".locked"} {
+		dir, r := t.TempDir(), vault(t, repo.CreateOptions{})
+		texts(t, dir)
+		p := puller(r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nkeep: {last: 1}")})
+		run := func(what string, want guard.Class, snapshots int) *pull.Result {
+			t.Helper()
+			res := p.Run(t.Context(), []string{"x"}, nil)[0]
+			if res.Err != nil || res.Guard != want || count(t, r) != snapshots {
+				t.Fatalf("%q, %s: guard %d, %d snapshots, %v; %q; %+v", suffix, what, res.Guard, count(t, r), res.Err, res.Why, res.Summary)
+			}
+			if res.Snapshot != nil && res.Snapshot.HasMark(snapshot.MarkSuspicious) != (want != guard.None) {
+				t.Errorf("%q, %s: marks %q", suffix, what, res.Snapshot.Marks)
+			}
+			return res
+		}
+		run("the first", guard.None, 1)
+		write(t, dir+"/0.txt", "a change")
+		run("as usual", guard.None, 1)
+		encrypt(t, dir, suffix)
+		if res := run("encrypted", guard.Anomaly, 2); !strings.Contains(res.Why, "100 % of the files changed at once") {
+			t.Errorf("%q: %s", suffix, res.Why)
+		}
+		run("the day after", guard.Anomaly, 3)
+		p.DryRun = true
+		run("a dry run", guard.Anomaly, 3)
+		p.DryRun, p.Accept = false, true
+		if res := run("accepted", guard.None, 3); res.Why == "" {
+			t.Errorf("%q: what was accepted is not told", suffix)
+		}
+		p.Accept = false
+		run("as usual again", guard.None, 3) // suspicious ones stay for a while
+	}
+}
+
+// TestForcedPullIsNoAnomaly: if all files are read again, all count as new.
+func TestForcedPullIsNoAnomaly(t *testing.T) {
+	t.Parallel()
+	dir, r := t.TempDir(), vault(t, repo.CreateOptions{})
+	texts(t, dir)
+	p := puller(r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nguards: {canaries: ["+dir+"/3.txt]}")})
+	time.Sleep(2100 * time.Millisecond) // a file that changed later than two seconds before a snapshot is read again by the next
+	for _, force := range []bool{false, true, false} {
+		p.Force = force
+		if res := p.Run(t.Context(), []string{"x"}, nil)[0]; res.Err != nil || res.Guard != guard.None {
+			t.Errorf("force %v: %v, %q", force, res.Err, res.Why)
+		}
+	}
+	if err := os.Remove(dir + "/3.txt"); err != nil {
+		t.Fatal(err)
+	}
+	p.Force = true
+	if res := p.Run(t.Context(), []string{"x"}, nil)[0]; res.Guard != guard.Anomaly || !strings.Contains(res.Why, "3.txt") {
+		t.Errorf("a canary that is gone: %q", res.Why)
+	}
+}
