@@ -2,7 +2,7 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak
+.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak cluster-test
 
 all: build
 
@@ -56,3 +56,12 @@ bitflip-test:
 
 soak:
 	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run TestSoak ./internal/crashtest
+
+# A MinIO of four nodes on this machine, of which one is killed in the middle of backup, restore and prune. MinIO is built when it is not there, which takes minutes.
+MINIO ?= $(shell $(GO) env GOPATH)/bin/minio
+
+$(MINIO):
+	$(GO) install github.com/minio/minio@latest
+
+cluster-test: $(MINIO)
+	SNAP_CLUSTER_TEST=$(MINIO) $(GO) test -timeout 1h -v -run TestCluster ./internal/crashtest
