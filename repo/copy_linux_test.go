@@ -157,6 +157,9 @@ func TestCopyGoesOnWhereItWasCutOff(t *testing.T) {
 		_, err = to.Copy(t.Context(), from, list, repo.CopyOptions{})
 		to.Close()
 		if in.Fired() == 0 {
+			if err != nil {
+				t.Errorf("a copy without faults: %v", err)
+			}
 			break
 		}
 		whole, openErr := repo.Open(t.Context(), inner, credential, repo.Options{})

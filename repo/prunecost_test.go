@@ -61,7 +61,6 @@ func (s *phantom) List(ctx context.Context, prefix string, fn func(string, int64
 type hoard struct {
 	r       *Repo
 	store   *phantom
-	writer  *chunks.Writer
 	files   []int // number of the pack with the content of each
 	rows    []index.Pack
 	commits []*Snapshot

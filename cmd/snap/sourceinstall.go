@@ -20,14 +20,14 @@ import (
 )
 
 type installFlags struct {
-	paths, devices, streams    []string
-	name, user, rights, from   string
-	identity, knownHosts       string
-	admin, adminIdentity       string
-	program, policyFile        string
-	adminSudo, yes, dryRun     bool
-	address                    sshconn.Address // of the pull
-	policy, publicKey, ownFrom string
+	paths, devices, streams  []string
+	name, user, rights, from string
+	identity, knownHosts     string
+	admin, adminIdentity     string
+	program, policyFile      string
+	adminSudo, yes, dryRun   bool
+	address                  sshconn.Address // of the pull
+	policy, publicKey        string
 }
 
 func (a *app) sourceInstallCommand() *cobra.Command {
