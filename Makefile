@@ -10,7 +10,7 @@ build:
 	$(GO) build -trimpath -o bin/snap ./cmd/snap
 
 test: install-test-tools
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 install-test-tools:
 	@.ci/install-test-tools
