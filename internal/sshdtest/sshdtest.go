@@ -90,7 +90,8 @@ func findProgram(t testing.TB) string {
 	return ""
 }
 
-// configure writes keys and sshd_config.
+// configure writes keys and sshd_config. SHLVL keeps bash from reading the user's own .bashrc, as it does for what it takes
+// for a login of its own: who knows what that waits for.
 func (s *Server) configure(opts Options) {
 	s.t.Helper()
 	dir := filepath.Join(s.Home, "etc")
@@ -114,6 +115,7 @@ KbdInteractiveAuthentication no
 MaxSessions 100
 LogLevel ERROR
 Subsystem sftp internal-sftp %[2]s
+SetEnv SHLVL=2
 %[3]s
 `, dir, opts.SFTP, opts.Config))
 }
