@@ -24,6 +24,7 @@ type Saver struct {
 	hasher   *pack.Hasher
 	verifier *pack.Decoder
 	data     *pack.Encoder // nil until file data is sealed
+	piece    *pack.Encoder // of chunks of large files, likewise
 	meta     *pack.Encoder
 	open     [pieces + 1]segment // by kind; those of large files apart
 	lengths  []uint32
@@ -87,7 +88,7 @@ func (s *Saver) Save(ctx context.Context, kind pack.Kind, chunk []byte) (pack.Ch
 		return id, nil
 	}
 	if len(chunk) >= ownSegment {
-		return id, s.seal(ctx, kind, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
+		return id, s.seal(ctx, kind, kind, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
 	}
 	slot := kind
 	if kind == pack.KindData {
@@ -140,30 +141,41 @@ func (s *Saver) flush(ctx context.Context, slot pack.Kind) error {
 	if slot == pieces {
 		kind = pack.KindData
 	}
-	err := s.seal(ctx, kind, seg.body, seg.chunks, blake3.Sum256(seg.plain))
+	err := s.seal(ctx, slot, kind, seg.body, seg.chunks, blake3.Sum256(seg.plain))
 	seg.body, seg.chunks, seg.plain = seg.body[:0], nil, seg.plain[:0]
 	return err
 }
 
-// seal makes a segment, verifies it and hands it on. digest determines body.
-func (s *Saver) seal(ctx context.Context, kind pack.Kind, body []byte, chunks []pack.Chunk, digest [32]byte) error {
-	encoder := s.meta
-	if kind == pack.KindData {
-		if s.data == nil {
-			key, err := s.w.contentKey(ctx)
-			if err != nil {
-				return err
-			}
-			s.data = pack.NewEncoder(key, s.w.data)
+// encoder returns what seals segments that were collected in a slot.
+func (s *Saver) encoder(ctx context.Context, slot pack.Kind) (*pack.Encoder, error) {
+	if slot != pack.KindData && slot != pieces {
+		return s.meta, nil
+	}
+	if s.data == nil {
+		key, err := s.w.contentKey(ctx)
+		if err != nil {
+			return nil, err
 		}
-		encoder = s.data
+		s.data, s.piece = pack.NewEncoder(key, s.w.data), pack.NewEncoder(key, s.w.pieces)
+	}
+	if slot == pieces {
+		return s.piece, nil
+	}
+	return s.data, nil
+}
+
+// seal makes a segment of what was collected in a slot, verifies it and hands it on. digest determines body.
+func (s *Saver) seal(ctx context.Context, slot, kind pack.Kind, body []byte, chunks []pack.Chunk, digest [32]byte) error {
+	encoder, err := s.encoder(ctx, slot)
+	if err != nil {
+		return err
 	}
 	s.lengths = s.lengths[:0]
 	for _, c := range chunks {
 		s.lengths = append(s.lengths, c.Length)
 	}
 	box := s.w.box()
-	box, err := encoder.Append(box, kind, s.lengths, body, digest)
+	box, err = encoder.Append(box, kind, s.lengths, body, digest)
 	if err != nil {
 		return err
 	}
