@@ -14,7 +14,9 @@ import (
 // decaying is a source whose files change while their stats do not: stats are those of was.
 type decaying struct{ was, is files }
 
-func (d decaying) Root(context.Context) (Dir, error) { return decayingDir{memDir{d.was, ""}, d.is}, nil }
+func (d decaying) Root(context.Context) (Dir, error) {
+	return decayingDir{memDir{d.was, ""}, d.is}, nil
+}
 
 type decayingDir struct {
 	memDir
