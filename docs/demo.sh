@@ -12,7 +12,7 @@ for tool in go unshare nsenter setpriv ip sshd ssh-keygen sudo psql mariadbd; do
 	command -v "$tool" >/dev/null || { echo "the demo needs $tool; as root, .ci/install-test-tools installs it" >&2; exit 1; }
 done
 
-tmp=$(mktemp -d /tmp/snap-demo.XXXXXX)
+tmp=$(mktemp -d -t snap-demo.XXXXXX)
 declare -A first # number of the first process of each machine
 clean() {
 	set +e
@@ -115,6 +115,7 @@ backup 'snap source audit web1'
 
 say "The first night"
 backup 'snap pull'
+backup 'snap snapshots'
 backup 'snap ls latest / /srv/www/page1.html'
 
 say "A day on web1, and the second night"
