@@ -2,7 +2,7 @@
 GO ?= go
 FUZZTIME ?= 10s
 
-.PHONY: all build test race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak cluster-test
+.PHONY: all build test demo race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak cluster-test
 
 all: build
 
@@ -11,6 +11,10 @@ build:
 
 test: install-test-tools
 	$(GO) test -timeout 30m ./...
+
+# Two machines, a pull, an attacker, and everything back: docs/demo.sh, as root.
+demo: install-test-tools
+	@bash docs/demo.sh
 
 install-test-tools:
 	@.ci/install-test-tools

@@ -1,120 +1,151 @@
 #!/usr/bin/env bash
-# A backup server and a live machine on this machine, each in namespaces of its own: the steps of the README, one after another, as
-# a person would type them. Needs root, sshd, PostgreSQL and MariaDB (.ci/install-test-tools installs them). It leaves nothing behind.
+# Two machines on this one: web1, which runs a site with two databases, and backup, which pulls from it. What README.md tells is typed
+# here step by step; an attacker comes by as well. "make demo" installs what it needs and runs it, as root.
+#
+# Each machine is a handful of namespaces: network, processes, mounts, host name. What it writes lies in memory and goes with it;
+# the machines go when this script ends, however it ends.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "the demo makes network namespaces and needs root" >&2; exit 1; }
-T=$(mktemp -d /tmp/snap-demo.XXXXXX)
-N=snap-demo-$$
-PIDS=()
+
+[ "$(id -u)" = 0 ] || { echo "the demo makes machines of namespaces, which needs root" >&2; exit 1; }
+for tool in go unshare nsenter setpriv ip sshd ssh-keygen sudo psql mariadbd; do
+	command -v "$tool" >/dev/null || { echo "the demo needs $tool; as root, .ci/install-test-tools installs it" >&2; exit 1; }
+done
+
+tmp=$(mktemp -d -t snap-demo.XXXXXX)
+declare -A first # number of the first process of each machine
 clean() {
 	set +e
-	for m in live backup; do ip netns pids "$N-$m" 2>/dev/null | xargs -r kill -9 2>/dev/null; done
-	for p in "${PIDS[@]}"; do kill -9 "$p" 2>/dev/null; done
-	wait 2>/dev/null
-	for m in live backup; do ip netns del "$N-$m" 2>/dev/null; done
-	rm -rf "$T"
-}
+	trap '' INT TERM HUP
+	for p in $(jobs -p); do # the kernel ends all processes of a machine with its first one
+		kill -9 $(children "$p") || kill -9 "$p"
+	done
+	wait
+	rm -rf "$tmp"
+} 2>/dev/null
 trap clean EXIT
+trap 'echo "interrupted" >&2; exit 130' INT TERM HUP
+children() { cat "/proc/$1/task/$1/children"; }
 
-# machine NAME: a machine with its own network, host name, and folders that change for itself only.
+# machine NAME: a machine that has the programs of this one, a copy of its /etc, and nothing else.
 machine() {
-	local m=$1 script="set -e" i=0 d
-	ip netns add "$N-$m"
-	ip -n "$N-$m" link set lo up
-	for d in /etc /usr/local /var/lib /var/log /root /home /srv; do
-		i=$((i + 1))
-		mkdir -p "$T/$m/upper$i" "$T/$m/work$i"
-		script+="; mount -t overlay overlay -o lowerdir=$d,upperdir=$T/$m/upper$i,workdir=$T/$m/work$i $d"
+	setpriv --pdeathsig KILL unshare --net --uts --ipc --mount --propagation private --pid --kill-child --mount-proc sh -euc '
+		hostname "$1"
+		ip link set lo up
+		mount -t tmpfs -o mode=755 tmpfs /srv
+		cp -a /etc/. /srv
+		mount --move /srv /etc
+		rm -rf /etc/snap /etc/postgresql /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d
+		printf "127.0.0.1 localhost\n10.77.0.1 backup\n10.77.0.2 web1\n" >/etc/hosts
+		for d in /run /srv /root /home /usr/local/bin /usr/local/lib /var/lib /var/log; do mount -t tmpfs -o mode=755 tmpfs $d; done
+		for d in /var/tmp /tmp; do mount -t tmpfs -o mode=1777 tmpfs $d; done
+		echo ready
+		while sleep 3600; do :; done' sh "$1" </dev/null >"$tmp/$1" 2>"$tmp/$1.errors" &
+	until [ -s "$tmp/$1" ]; do
+		kill -0 $! 2>/dev/null || { echo "a machine cannot be made here: $(cat "$tmp/$1.errors")" >&2; exit 1; }
+		sleep 0.05
 	done
-	script+="; mount -t tmpfs tmpfs /run; hostname $m; echo ready >$T/$m/ready; exec sleep 100000"
-	ip netns exec "$N-$m" unshare --mount --uts --propagation private sh -c "$script" &
-	PIDS+=($!)
-	for _ in $(seq 200); do
-		[ -e "$T/$m/ready" ] && break
-		sleep 0.1
-	done
-	eval "${m}_pid=$!"
+	first[$1]=$(children $!)
 }
-on() { # on MACHINE COMMAND: runs a command of sh there, as root
-	local pid="${1}_pid"
-	nsenter --target "${!pid}" --mount --uts --net -- env HOME=/root XDG_CONFIG_HOME= PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin sh -c "cd /root; $2"
-}
-step() { # step MACHINE COMMAND: shows it, runs it
-	printf '\n%s# %s\n' "$1" "$2"
-	on "$1" "$2"
+
+# on MACHINE COMMAND: runs a command of sh on a machine, as root.
+on() {
+	nsenter --target ${first[$1]} --net --uts --ipc --mount --pid \
+		env -i HOME=/root TERM=dumb PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin sh -c "cd; $2"
 }
 say() { printf '\n=== %s\n' "$*"; }
+backup() { printf '\nbackup# %s\n' "$1"; on backup "$1"; }
+web1() { printf '\nweb1# %s\n' "$1"; on web1 "$1"; }
 
-say "Two machines: live, which runs a shop, and backup"
-go build -trimpath -o "$T/snap" ./cmd/snap
-machine live
+say "Two machines: web1, which runs a site, and backup"
+go build -trimpath -o "$tmp/snap" ./cmd/snap
+machine web1
 machine backup
-ip link add "sl$$" netns "$N-live" type veth peer name "sb$$" netns "$N-backup"
-ip -n "$N-live" addr add 10.77.0.2/24 dev "sl$$"
-ip -n "$N-backup" addr add 10.77.0.1/24 dev "sb$$"
-ip -n "$N-live" link set "sl$$" up
-ip -n "$N-backup" link set "sb$$" up
-on live "echo '10.77.0.2 live' >>/etc/hosts"
-on backup "echo '10.77.0.2 live' >>/etc/hosts; mkdir -p /root/.ssh; rm -f /root/.ssh/id_ed25519; ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519; install -m 0755 $T/snap /usr/local/bin/snap"
-on live "mkdir -p /run/sshd /root/.ssh; ssh-keygen -A >/dev/null; passwd -q -d root >/dev/null 2>&1 || true; $(which sshd || echo /usr/sbin/sshd) -o PermitRootLogin=prohibit-password -o UsePAM=no -o PasswordAuthentication=no"
-# The administrator's own key, which the backup does not use; and the host key, compared by whoever logs in first.
-on live "cat >/root/.ssh/authorized_keys" <<<"$(on backup 'cat /root/.ssh/id_ed25519.pub')"
-on backup "echo \"live \$(ssh-keyscan -t ed25519 live 2>/dev/null | cut -d' ' -f2-)\" >/root/.ssh/known_hosts"
+ip link add eth0 netns ${first[web1]} type veth peer name eth0 netns ${first[backup]}
+on web1 'ip addr add 10.77.0.2/24 dev eth0; ip link set eth0 up'
+on backup 'ip addr add 10.77.0.1/24 dev eth0; ip link set eth0 up'
+on backup 'cat >/usr/local/bin/snap; chmod 755 /usr/local/bin/snap' <"$tmp/snap"
 
-say "The live machine: a site, PostgreSQL with a CRM, MariaDB with a shop"
-on live 'mkdir -p /srv/www; for i in $(seq 500); do echo "<h1>page $i</h1>" >/srv/www/page$i.html; done; echo secret >/srv/www/config.php; chmod 600 /srv/www/config.php'
-on live 'mkdir -p /run/postgresql /var/lib/crm; chown postgres /run/postgresql /var/lib/crm
-	bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
-	runuser -u postgres -- $bin/initdb -D /var/lib/crm/data -A peer >/dev/null
-	runuser -u postgres -- $bin/pg_ctl -D /var/lib/crm/data -o "-k /run/postgresql -c listen_addresses=" -l /var/lib/crm/log -w start >/dev/null
+# An administrator who can log in to web1, and has compared the key of the host.
+on backup 'mkdir -m 700 .ssh; ssh-keygen -q -t ed25519 -N "" -f .ssh/id_ed25519'
+on backup 'cat .ssh/id_ed25519.pub' | on web1 'mkdir -m 700 .ssh; cat >.ssh/authorized_keys
+	usermod --password "*" root; mkdir /run/sshd; ssh-keygen -A >/dev/null
+	$(command -v sshd) -f /dev/null -o PermitRootLogin=prohibit-password -o PasswordAuthentication=no'
+on web1 'echo "web1 $(cat /etc/ssh/ssh_host_ed25519_key.pub)"' | on backup 'cat >.ssh/known_hosts'
+
+say "web1 has a site, a customer database in PostgreSQL, and a shop in MariaDB"
+on web1 'mkdir /srv/www; for i in $(seq 2000); do seq -f "<p>page $i, line %g</p>" 40 >/srv/www/page$i.html; done'
+on web1 'install -d -o postgres /run/postgresql /var/lib/postgresql; cd /
+	bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+	runuser -u postgres -- $bin/initdb -D /var/lib/postgresql/data --auth peer --no-sync >/dev/null
+	runuser -u postgres -- $bin/pg_ctl -D /var/lib/postgresql/data -o "-k /run/postgresql -c listen_addresses=" -l /var/lib/postgresql/log -w -t 120 start >/dev/null
 	runuser -u postgres -- createdb crm
 	runuser -u postgres -- psql -q crm -c "CREATE TABLE customer AS SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 20000) n"'
-on live 'mkdir -p /run/mysqld /var/lib/shop; chown mysql /run/mysqld /var/lib/shop
-	mariadb-install-db --user=mysql --datadir=/var/lib/shop >/dev/null 2>&1
-	mariadbd --user=mysql --datadir=/var/lib/shop --socket=/run/mysqld/mysqld.sock --skip-networking --pid-file=/run/mysqld/demo.pid >/var/log/demo-mariadb 2>&1 &
-	for i in $(seq 300); do mariadb -e "SELECT 1" >/dev/null 2>&1 && break; sleep 0.2; done
-	mariadb -e "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, total INT); INSERT INTO shop.orders SELECT seq, seq * 7 FROM shop_seq" 2>/dev/null ||
-	mariadb -e "CREATE DATABASE IF NOT EXISTS shop; CREATE TABLE IF NOT EXISTS shop.orders (id INT PRIMARY KEY, total INT); INSERT INTO shop.orders SELECT seq, seq * 7 FROM seq_1_to_5000"'
+on web1 'install -d -o mysql /run/mysqld /var/lib/mysql
+	mariadb-install-db --no-defaults --user=mysql --datadir=/var/lib/mysql --skip-test-db >/dev/null 2>&1
+	mariadbd --no-defaults --user=mysql --datadir=/var/lib/mysql --socket=/run/mysqld/mysqld.sock --skip-networking >/var/log/mariadb 2>&1 &
+	for i in $(seq 600); do mariadb -e "SELECT 1" >/dev/null 2>&1 && break; sleep 0.1; done
+	mariadb -e "CREATE DATABASE shop; USE shop; CREATE TABLE orders (id INT PRIMARY KEY, total INT); INSERT INTO orders SELECT seq, seq * 7 FROM seq_1_to_5000"'
 
-say "On the backup server: a repository, and the live machine as a source"
-step backup 'mkdir -p /etc/snap/conf.d && (umask 077; head -c 32 /dev/urandom | base64 >/etc/snap/password)'
-on backup 'cat >/etc/snap/conf.d/server.yaml' <<'YAML'
+say "On backup: a repository, and what is to be pulled"
+backup 'mkdir -m 700 /etc/snap; (umask 077; head -c 32 /dev/urandom | base64 >/etc/snap/password)'
+on backup 'cat >/etc/snap/snap.yaml' <<'YAML'
 repository:
   location: /srv/backup
   password_file: /etc/snap/password
 defaults:
+  ssh: {identity: /etc/snap/id_ed25519}
   keep: {daily: 7, weekly: 4, monthly: 12}
+sources:
+  web1:
+    address: snap-pull@web1
+    paths: [/etc, /srv/www]
+    streams:
+      - {name: crm.sql, kind: postgresql}
+      - {name: shop.sql, kind: mariadb}
 YAML
-step backup 'cat /etc/snap/conf.d/server.yaml'
-on backup 'printf "export SNAP_CONFIG=/etc/snap/conf.d SNAP_REPOSITORY=/srv/backup SNAP_PASSWORD_FILE=/etc/snap/password\n" >/root/.snaprc'
-snap() { step backup ". /root/.snaprc; snap $1"; }
-snap 'init'
-snap 'source install live --yes --rights sudo --path /etc --path /srv/www --stream crm.sql=postgresql:database=crm,as=postgres --stream shop.sql=mariadb:database=shop'
-snap 'source audit live'
+backup 'cat /etc/snap/snap.yaml'
+backup 'snap config validate'
+backup 'snap init'
 
-say "Every night, from cron"
-snap 'pull'
-snap 'snapshots'
-on live 'echo "<h1>news</h1>" >/srv/www/page1.html; runuser -u postgres -- psql -q crm -c "INSERT INTO customer VALUES (20001, '"'new customer'"')"'
-snap 'pull --all -v'
-snap 'ls latest /srv/www/page1.html'
-snap 'verify live --sample 20%'
+say "Set web1 up: each step is shown. Then try what an attacker could do with the key of the pull"
+backup 'ssh root@web1 hostname'
+backup 'snap source install web1 --rights sudo --stream crm.sql=postgresql:database=crm,as=postgres --stream shop.sql=mariadb:database=shop --yes'
+backup 'snap source audit web1'
 
-say "An attacker takes the live machine, destroys what he finds, and looks for the backup"
-on live 'rm -rf /srv/www; runuser -u postgres -- psql -q crm -c "DROP TABLE customer"; mariadb -e "DROP DATABASE shop"'
-step live 'ls -A /var/lib/snap-pull /var/lib/snap-pull/.ssh; grep -c BEGIN /var/lib/snap-pull/.ssh/* || echo "no private key, no password, no address of a repository"'
-snap 'pull --all || echo "exit code $?: the snapshot is kept, marked, and nothing is forgotten"'
+say "The first night"
+backup 'snap pull'
+backup 'snap snapshots'
+backup 'snap ls latest / /srv/www/page1.html'
 
-say "Back again, to the row"
-snap 'source list'
-step backup ". /root/.snaprc; snap restore latest~1:/srv/www --target /srv/restored && find /srv/restored -type f | wc -l"
-step backup ". /root/.snaprc; snap dump latest~1 crm.sql >/srv/crm.sql; snap dump latest~1 shop.sql >/srv/shop.sql; ls -l /srv/*.sql"
-on backup 'cat /srv/crm.sql' | on live 'runuser -u postgres -- psql -q -v ON_ERROR_STOP=1 crm >/dev/null'
-on backup 'cat /srv/shop.sql' | on live 'mariadb'
-customers=$(on live 'runuser -u postgres -- psql -At crm -c "SELECT count(*) FROM customer"')
-orders=$(on live 'mariadb -N -e "SELECT count(*) FROM shop.orders"')
-pages=$(on backup 'find /srv/restored -name "*.html" | wc -l')
-printf '\ncustomers: %s of 20001\norders:    %s of 5000\npages:     %s of 500\n' "$customers" "$orders" "$pages"
-[ "$customers" = 20001 ] && [ "$orders" = 5000 ] && [ "$pages" = 500 ] || { echo "something was lost" >&2; exit 1; }
+say "A day on web1, and the second night"
+web1 'echo "<p>news</p>" >/srv/www/page1.html'
+web1 'runuser -u postgres -- psql -q crm -c "INSERT INTO customer VALUES (20001, '"'a new customer'"')"'
+backup 'snap pull --all --verbose'
+backup 'snap diff latest~1 latest'
+backup 'snap verify web1 --sample 20%'
+
+say "An attacker has root on web1, destroys what is there, and looks for the backup"
+web1 'for f in /srv/www/*.html; do head -c 1000 /dev/urandom >$f; done'
+web1 'runuser -u postgres -- psql -q crm -c "DROP TABLE customer"; mariadb shop -e "DROP TABLE orders"'
+web1 'grep -r -l -e "PRIVATE KEY" -e /srv/backup /var/lib/snap-pull /etc/snap || echo "no key, no password, no address of a repository"'
+
+say "The third night: a snapshot is made and marked, and nothing of web1 is forgotten"
+code=0
+backup 'snap pull --all' || code=$?
+echo "exit code $code"
+[ "$code" = 24 ] || { echo "the attack was not noticed" >&2; exit 1; }
+backup 'snap snapshots'
+
+say "Back again, from the night before, with the administrator's key: the pull has none that writes"
+backup 'snap restore latest~1:/srv/www --target /srv/restored && tar -C /srv/restored -cf - . | ssh root@web1 tar -C /srv/www -xf -'
+backup 'snap dump latest~1 crm.sql | ssh root@web1 "runuser -u postgres -- psql -q -1 -v ON_ERROR_STOP=1 crm" >/dev/null'
+backup 'snap dump latest~1 shop.sql | ssh root@web1 mariadb shop'
+
+say "What is there"
+pages=$(on web1 'cat /srv/www/page*.html | grep -c -e "<p>page .*, line .*</p>" -e "<p>news</p>"')
+customers=$(on web1 'runuser -u postgres -- psql -At crm -c "SELECT count(DISTINCT id) FROM customer WHERE name = md5(id::text) OR id = 20001"')
+orders=$(on web1 'mariadb -N shop -e "SELECT count(*) FROM orders WHERE total = id * 7"')
+printf 'lines of pages: %s of 79961\ncustomers:      %s of 20001\norders:         %s of 5000\n' "$pages" "$customers" "$orders"
+[ "$pages $customers $orders" = "79961 20001 5000" ] || { echo "something was lost" >&2; exit 1; }
 say "Nothing was lost"

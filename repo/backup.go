@@ -49,7 +49,7 @@ const (
 	ItemModified  = backup.ActionModified
 	ItemUnchanged = backup.ActionUnchanged
 	ItemSilent    = backup.ActionSilent // content changed while nothing else did: Reread chose the file
-	ItemReread    = backup.ActionReread // unchanged, as Reread wanted to know
+	ItemReread    = backup.ActionReread // unchanged: Reread wanted to know, or it had changed just before it was saved
 )
 
 // BackupOptions say what to save and what to write into the snapshot record.

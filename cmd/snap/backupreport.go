@@ -99,7 +99,10 @@ type verboseStatus struct {
 
 // backupItem tells of a file that was saved.
 func (a *app) backupItem(i repo.Item) {
-	if i.Action == "unchanged" && a.global.verbose < 2 {
+	if i.Action == repo.ItemReread {
+		i.Action = repo.ItemUnchanged // which it is
+	}
+	if i.Action == repo.ItemUnchanged && a.global.verbose < 2 {
 		return
 	}
 	path, size := "/"+i.Path, int64(0)

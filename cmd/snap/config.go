@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/snapkeep/snap/internal/config"
+	"github.com/snapkeep/snap/internal/term"
 	"github.com/spf13/cobra"
 )
 
@@ -38,7 +39,7 @@ SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 			if a.global.json {
 				return a.jsonLine(map[string]any{"message_type": "config", "file": name, "sources": slices.Sorted(maps.Keys(conf.Sources))})
 			}
-			a.printf("%s is good: %d sources", name, len(conf.Sources))
+			a.printf("%s is good: %s", name, term.Count(int64(len(conf.Sources)), "source"))
 			return nil
 		},
 	}, &cobra.Command{

@@ -16,6 +16,8 @@ import (
 const (
 	guideS3   = "https://s3.example.com"
 	guideTime = "2026-03-01 18:00:00"
+	// guideFolder is a folder of a machine; here it lies in that of the test.
+	guideFolder = "/htdocs"
 )
 
 // guideHosts are the machines that guides reach with SSH.
@@ -49,12 +51,14 @@ func TestRemoteGuides(t *testing.T) {
 	}
 	objects := s3test.StartWith(t, s3test.Options{Versions: true, Accounts: true})
 	hosts := startGuideHosts(t)
+	webspace := sshdtest.Start(t, sshdtest.Options{})
 	credentials := fmt.Sprintf("[backup]\naws_access_key_id = %s\naws_secret_access_key = %s\n[writer]\naws_access_key_id = adder\naws_secret_access_key = %s\n",
 		s3test.AccessKey, s3test.SecretKey, s3test.SecretKey)
 	params := remoteCommands(t, objects)
 	params["guide"] = func(ts *testscript.TestScript, neg bool, args []string) {
-		guideCommand(ts, neg, dir, strings.NewReplacer(guideS3, "http://"+objects.Proxy.Addr(), guideTime, ts.Getenv("BEFORE")), args)
+		guideCommand(ts, neg, dir, strings.NewReplacer(guideS3, "http://"+objects.Proxy.Addr(), guideTime, ts.Getenv("BEFORE"), guideFolder, ts.Getenv("WORK")+guideFolder), args)
 	}
+	params["guidefile"] = func(ts *testscript.TestScript, neg bool, args []string) { guideFileCommand(ts, dir, args) }
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/remote-guides",
 		RequireExplicitExec: true,
@@ -64,6 +68,8 @@ func TestRemoteGuides(t *testing.T) {
 			home := filepath.Join(e.WorkDir, "home")
 			e.Setenv("HOME", home)
 			e.Setenv("TZ", "UTC")
+			e.Setenv("SSHKEYS", filepath.Join(webspace.Home, ".ssh"))
+			e.Setenv("SSHD", webspace.Address().String())
 			for name, text := range map[string]string{".ssh/config": hosts.config, ".aws/credentials": credentials} {
 				if err := os.MkdirAll(filepath.Dir(filepath.Join(home, name)), 0o700); err != nil {
 					return err

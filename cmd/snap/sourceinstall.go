@@ -315,7 +315,8 @@ func (f *installFlags) sourceOf() config.Source {
 // tryInstalled connects as the pull will.
 func (a *app) tryInstalled(ctx context.Context, f *installFlags) error {
 	c := f.sourceOf()
-	c.Transport, c.Streams = config.TransportAgent, nil // what the policy still lacks
+	c.Transport = config.TransportAgent
+	c.Streams = slices.DeleteFunc(c.Streams, func(s config.Stream) bool { return s.Kind == "" }) // what the policy still lacks
 	report, err := pull.Look(ctx, f.name, &c)
 	code, _ := pullCode(&pull.Result{Err: err})
 	if err != nil {

@@ -88,7 +88,8 @@ const (
 	// ActionSilent is a file whose content changed while its size, times, inode, mode and owner did not: it decays
 	// where it lies, or somebody hides a change.
 	ActionSilent Action = "changed silently"
-	// ActionReread is a file that looks unchanged, was read again, and is.
+	// ActionReread is a file that looks unchanged, was read again, because Reread asks for it or because it had changed
+	// just before it was looked at the last time, and is.
 	ActionReread Action = "read again"
 )
 

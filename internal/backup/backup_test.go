@@ -267,6 +267,47 @@ func TestEditsWithTheTimeSetBackAreFound(t *testing.T) {
 	}
 }
 
+// TestFilesReadAgainForTheirTimeAreUnchanged saves files that changed just before: they are read again the next time, and called
+// changed only if they are.
+func TestFilesReadAgainForTheirTimeAreUnchanged(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 20 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), bytes.Repeat([]byte{byte(i)}, 10_000), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench(t, mem.New(nil))
+	var seen map[backup.Action]int
+	save := func(root pack.ChunkID) *backup.Result {
+		seen = map[backup.Action]int{}
+		res, err := b.back(t.Context(), localSource(t, dir), root, func(o *backup.Options) {
+			o.Granularity = time.Hour
+			o.Item = func(i backup.Item) {
+				if i.Kind == tree.Regular {
+					seen[i.Action]++
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	first := save(pack.ChunkID{})
+	second := save(first.Root)
+	if seen[backup.ActionReread] != 20 || second.Summary.FilesChanged != 0 || second.Summary.FilesUnmodified != 20 {
+		t.Errorf("nothing changed: %v, %+v", seen, second.Summary)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "7"), bytes.Repeat([]byte{70}, 10_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	third := save(second.Root)
+	if seen[backup.ActionReread] != 19 || seen[backup.ActionModified] != 1 || third.Summary.FilesChanged != 1 {
+		t.Errorf("one file changed: %v, %+v", seen, third.Summary)
+	}
+	compare(t, b.contents(t, third.Root, dir), onDisk(t, dir))
+}
+
 // TestFilesThatChangeWhileRead has a writer at work on the files during the backup: each
 // is a consistent read or marked.
 func TestFilesThatChangeWhileRead(t *testing.T) {

@@ -124,12 +124,16 @@ func (r *run) compact(u *unit) {
 	}
 }
 
-// rereadAction says what became of a file that looked unchanged and was read again.
+// rereadAction says what became of a file that looked unchanged and was read again. One that had changed just before it
+// was looked at may have changed once more since, at the same time by its clock.
 func rereadAction(before, now *tree.Entry) Action {
+	differs := before.Listed != now.Listed || !slices.Equal(before.Parts, now.Parts)
 	switch {
-	case now.Marks&(tree.MarkChanged|tree.MarkUnreadable) != 0 || !unchanged(before, &now.Stat):
+	case now.Marks&(tree.MarkChanged|tree.MarkUnreadable) != 0 || !looksUnchanged(before, &now.Stat):
 		return ActionModified
-	case before.Listed != now.Listed || !slices.Equal(before.Parts, now.Parts):
+	case differs && before.Marks == tree.MarkUnproven:
+		return ActionModified
+	case differs:
 		return ActionSilent
 	}
 	return ActionReread

@@ -344,7 +344,8 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 		if before != nil {
 			u.actions[i] = ActionModified
 			same := unchanged(before, st) && (!r.CheckParts || r.stored(ctx, before))
-			if same && st.Kind == tree.Regular && r.Reread != nil && r.Reread(tree.Join(u.path, st.Name)) {
+			again := before.Marks == tree.MarkUnproven && looksUnchanged(before, st)
+			if st.Kind == tree.Regular && (again || same && r.Reread != nil && r.Reread(tree.Join(u.path, st.Name))) {
 				if u.reread == nil {
 					u.reread = map[int]*tree.Entry{}
 				}
@@ -368,8 +369,11 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 }
 
 // unchanged reports whether the file that st tells of is the one that old was made of.
-func unchanged(old *tree.Entry, st *tree.Stat) bool {
-	return old.Marks == 0 && old.Kind == st.Kind && old.ChangeTime == st.ChangeTime && old.ModTime == st.ModTime &&
+func unchanged(old *tree.Entry, st *tree.Stat) bool { return old.Marks == 0 && looksUnchanged(old, st) }
+
+// looksUnchanged reports whether all that tells of a change is as it was.
+func looksUnchanged(old *tree.Entry, st *tree.Stat) bool {
+	return old.Kind == st.Kind && old.ChangeTime == st.ChangeTime && old.ModTime == st.ModTime &&
 		old.Inode == st.Inode && old.Mode == st.Mode && old.UID == st.UID && old.GID == st.GID &&
 		(st.Kind != tree.Regular || old.Size == st.Size) && (st.Kind == tree.Directory || max(old.Links, 1) == max(st.Links, 1))
 }

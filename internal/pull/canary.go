@@ -33,7 +33,7 @@ func (c *canaries) watch() func(repo.Item) {
 func (c *canaries) item(i repo.Item) {
 	if c.unseen[i.Path] {
 		delete(c.unseen, i.Path)
-		if i.Action != "unchanged" {
+		if i.Action != repo.ItemUnchanged && i.Action != repo.ItemReread {
 			c.bad = append(c.bad, "/"+i.Path)
 		}
 	}

@@ -59,8 +59,9 @@ func (p *Puller) Verify(ctx context.Context, name string, share float64) (*Verif
 	if v.Snapshot == nil {
 		return nil, ErrNothingToVerify
 	}
-	c.Streams = nil
-	conn, err := p.connect(ctx, name, &c)
+	files := c
+	files.Streams = nil
+	conn, err := p.connect(ctx, name, &files)
 	if err != nil {
 		return nil, err
 	}
