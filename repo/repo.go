@@ -77,7 +77,8 @@ type Repo struct {
 	heads   heads
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served
 
-	unlocked error // why files are stored without the lock that the settings ask for
+	objectLock *ObjectLock // that the settings ask for, nil for none
+	unlocked   error       // why files are stored without the lock that the settings ask for
 
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
