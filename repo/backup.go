@@ -141,13 +141,13 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	if o.Force {
 		parent = nil
 	}
-	w.parent, w.session = parent, own
+	w.parent = parent
 	checkParts, err := r.checkParts(ctx)
 	if err != nil {
 		return nil, err
 	}
 	result := &BackupResult{Parent: parent}
-	made, indexes, earlier, err := r.runBackup(ctx, o, all, parent, checkParts, begin, result)
+	made, indexes, earlier, err := r.runBackup(ctx, o, w, all, checkParts, begin, result)
 	if err != nil {
 		return nil, err
 	}
@@ -228,14 +228,14 @@ func newest(all []*Snapshot, id snapshot.SourceID) (found *Snapshot) {
 }
 
 // runBackup runs the engine and makes what it wrote durable.
-func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, parent *Snapshot, checkParts bool, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, *past, error) {
+func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all []*Snapshot, checkParts bool, begin time.Time, result *BackupResult) (*backup.Result, []pack.ID, *past, error) {
 	files, database, err := r.cutters()
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	var root pack.ChunkID
-	if parent != nil {
-		if root, err = parent.RootID(); err != nil {
+	if run.parent != nil {
+		if root, err = run.parent.RootID(); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -244,7 +244,11 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, all []*Snapshot, 
 		store = discard{r.store}
 		keys.NewContent = func(ctx context.Context) (*seal.Key, error) { return r.storeContentKey(ctx, store) }
 	}
-	w, err := chunks.NewWriter(ctx, store, r.set, keys, r.writerOptions())
+	options := r.writerOptions()
+	if isRemote(r.store) && !o.DryRun {
+		options.Untouched = run.untouched
+	}
+	w, err := chunks.NewWriter(ctx, store, r.set, keys, options)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -115,7 +115,7 @@ func (c *checking) snapshots(ctx context.Context) ([]*Snapshot, error) {
 	var all []*Snapshot
 	seen := map[pack.ID]bool{}
 	for _, kind := range []sealed.Kind{sealed.Snapshot, sealed.Trash} {
-		ids, err := c.r.listIDs(ctx, kind)
+		ids, err := c.r.listIDs(ctx, c.r.store, kind)
 		if err != nil {
 			return nil, err
 		}

@@ -22,10 +22,10 @@ import (
 // (docs/format.md section 11.3).
 type writing struct {
 	r       *Repo
-	session *session         // of the run; nil if it has none
 	parent  *Snapshot        // whose tree the new one takes parts from
 	seen    map[pack.ID]bool // prune records loaded before the first chunk was looked up
 	indexes map[pack.ID]bool // index files that were in use then
+	lately  lister           // a look at index files and prune records that serves for the next one; nil for none
 	// mustVerify makes sure of the whole tree whatever was seen.
 	mustVerify bool
 }
@@ -59,7 +59,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 		s.Prune = append(s.Prune, id.String())
 	}
 	slices.Sort(s.Prune)
-	w.nameIndexes(ctx, s)
+	w.nameIndexes(s)
 	body, err := s.Encode(nil)
 	if err != nil {
 		return err
@@ -75,6 +75,25 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	return w.publish(ctx, s, file)
 }
 
+// untouched reports whether no prune record came since the run began. Packs of the run are there then: whoever removes one that no index
+// file names has stored a record before that condemns it, and a record goes only if there is a later one.
+func (w *writing) untouched(ctx context.Context) (bool, error) {
+	from, err := listOnce(ctx, w.r.store, sealed.Index.Prefix, sealed.Prune.Prefix)
+	if err != nil {
+		return false, err
+	}
+	ids, err := w.r.listIDs(ctx, from, sealed.Prune)
+	if err != nil {
+		return false, err
+	}
+	w.r.indexMu.Lock()
+	defer w.r.indexMu.Unlock()
+	if _, lists := from.(*shown); lists {
+		w.lately = from
+	}
+	return !slices.ContainsFunc(ids, func(id pack.ID) bool { return !w.seen[id] }), nil
+}
+
 // Bounds of the index files of others that a snapshot names.
 const (
 	freshIndex   = 2 * time.Hour // twice as long as a listing may be late
@@ -82,22 +101,17 @@ const (
 )
 
 // nameIndexes adds to the index files that a snapshot names those of others that are so fresh that a listing need not
-// show them to everybody: the snapshot may need what they tell.
-func (w *writing) nameIndexes(ctx context.Context, s *Snapshot) {
-	if w.session == nil {
-		return
-	}
-	now, err := w.session.storageNow(ctx)
-	if err != nil {
-		return // the listings show them in an hour
-	}
+// show them to everybody: the snapshot may need what they tell. Which these are is told by the newest one, so that nobody has to ask the storage for the
+// time: at worst some are named that are older.
+func (w *writing) nameIndexes(s *Snapshot) {
 	w.r.indexMu.Lock()
 	defer w.r.indexMu.Unlock()
-	for _, id := range slices.SortedFunc(maps.Keys(w.r.indexTimes), func(a, b pack.ID) int { return w.r.indexTimes[b].Compare(w.r.indexTimes[a]) }) {
+	newestFirst := slices.SortedFunc(maps.Keys(w.r.indexTimes), func(a, b pack.ID) int { return w.r.indexTimes[b].Compare(w.r.indexTimes[a]) })
+	for _, id := range newestFirst {
 		if len(s.Index) == freshIndexes {
 			return
 		}
-		if name := id.String(); now.Sub(w.r.indexTimes[id]).Abs() < freshIndex && !slices.Contains(s.Index, name) {
+		if name := id.String(); w.r.indexTimes[newestFirst[0]].Sub(w.r.indexTimes[id]) < freshIndex && !slices.Contains(s.Index, name) {
 			s.Index = append(s.Index, name)
 		}
 	}
@@ -116,6 +130,8 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	if err := create(pending); err != nil {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
+	w.lately = nil // it was before
+	w.r.opened.Store(nil)
 	err := w.secure(ctx, s)
 	if err == nil {
 		err = create(name)
@@ -124,7 +140,11 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		_ = w.r.drop(context.WithoutCancel(ctx), pending)
 		return fmt.Errorf("store snapshot: %w", err)
 	}
-	late, err := w.late(ctx, pending, name)
+	after, err := listOnce(ctx, w.r.store, sealed.Pending.Prefix, sealed.Snapshot.Prefix)
+	if err != nil {
+		return fmt.Errorf("store snapshot: %w", err)
+	}
+	late, err := w.late(ctx, after, s.ID)
 	if late && err == nil {
 		// Somebody may have held this run for dead, and pruned without regard to it.
 		w.mustVerify = true
@@ -138,7 +158,7 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
 	w.r.heads.note(s)
-	w.r.dropPending(ctx, s.ID)
+	w.r.dropPending(ctx, after, s.ID)
 	return nil
 }
 
@@ -146,8 +166,23 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 const commitTime = time.Hour
 
 // late reports whether the record in pending/ is gone, or so old, by the clock of the storage, that prunes may have had no regard to it
-// before the one in snapshots/ was stored.
-func (w *writing) late(ctx context.Context, pending, name string) (bool, error) {
+// before the one in snapshots/ was stored. A listing that was made after that and shows both tells when each was stored. Otherwise the store is asked: a
+// listing may lag.
+func (w *writing) late(ctx context.Context, from lister, id pack.ID) (bool, error) {
+	if _, lists := from.(*shown); lists {
+		began, err := w.r.listTimes(ctx, from, sealed.Pending.Prefix)
+		if err != nil {
+			return false, err
+		}
+		ended, err := w.r.listTimes(ctx, from, sealed.Snapshot.Prefix)
+		if err != nil {
+			return false, err
+		}
+		if !began[id].IsZero() && !ended[id].IsZero() {
+			return ended[id].Sub(began[id]).Abs() >= commitTime, nil
+		}
+	}
+	pending, name := sealed.Pending.Prefix+id.String(), sealed.Snapshot.Prefix+id.String()
 	_, began, err := w.r.store.Stat(ctx, pending)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil
@@ -161,13 +196,16 @@ func (w *writing) late(ctx context.Context, pending, name string) (bool, error) 
 
 // dropPending removes what earlier commits have left in pending/, as far as everybody sees the snapshot by now. fresh was
 // stored a moment ago.
-func (r *Repo) dropPending(ctx context.Context, fresh pack.ID) {
-	times, err := r.listTimes(ctx, sealed.Pending.Prefix)
+func (r *Repo) dropPending(ctx context.Context, from lister, fresh pack.ID) {
+	times, err := r.listTimes(ctx, from, sealed.Pending.Prefix)
 	now, ok := times[fresh]
 	if err != nil || !ok {
 		return // the next run or prune does it
 	}
-	for id := range times {
+	for id, began := range times {
+		if now.Sub(began) < youngPack {
+			continue // and so is the snapshot, which came later
+		}
 		_, at, err := r.store.Stat(ctx, sealed.Snapshot.Prefix+id.String())
 		if err == nil && now.Sub(at) >= youngPack {
 			_ = r.discard(ctx, sealed.Pending.Prefix+id.String())
@@ -212,7 +250,7 @@ func (w *writing) secure(ctx context.Context, s *Snapshot) error {
 // missing returns the chunks of a snapshot's tree that are in no pack that is there, or in condemned ones alone. Packs
 // that this run wrote may be gone without a trace if it was asleep for days.
 func (w *writing) missing(ctx context.Context, s *Snapshot) ([]pack.ChunkID, error) {
-	there, err := w.r.listPacks(ctx)
+	there, err := w.r.listPacks(ctx, w.r.store)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +278,14 @@ func (w *writing) overdue(ctx context.Context) (bool, error) {
 	r := w.r
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	names, err := r.listIDs(ctx, sealed.Index)
+	from := w.lately
+	if w.lately = nil; from == nil {
+		var err error
+		if from, err = listOnce(ctx, r.store, sealed.Index.Prefix, sealed.Prune.Prefix); err != nil {
+			return false, fmt.Errorf("list index: %w", err)
+		}
+	}
+	names, err := r.listIDs(ctx, from, sealed.Index)
 	if err != nil {
 		return false, fmt.Errorf("list index: %w", err)
 	}
@@ -252,7 +297,7 @@ func (w *writing) overdue(ctx context.Context) (bool, error) {
 	for name := range w.indexes {
 		needed = needed || !there[name]
 	}
-	if err := r.syncPruneRecords(ctx); err != nil {
+	if err := r.syncPruneRecords(ctx, from); err != nil {
 		return false, err
 	}
 	for id := range r.pruneNames {
@@ -310,6 +355,7 @@ type segmentPlace struct {
 // so that what they alone hold was not copied. The error wraps ErrOvertaken if a chunk is gone.
 func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack.ID]bool, err error) {
 	damaged = map[pack.ID]bool{}
+	before := r.prunesSeen()
 	c := prune.NewCopier(r.store, r.meta, r.config.ID, r.opts.PackSize)
 	defer c.Abandon()
 	tried := map[pack.ID]error{}
@@ -352,7 +398,7 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 	}
 	packs, err := c.Finish(ctx)
 	if err == nil {
-		err = r.saveIndex(ctx, packs)
+		err = r.saveIndex(ctx, packs, before)
 	}
 	return damaged, err
 }
@@ -387,10 +433,16 @@ func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID
 const maxIndexRows = 200_000
 
 // saveIndex stores index files of new packs and adds the packs to the index. The error wraps ErrOvertaken if a pack is gone.
-func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
+// before are the prune records that were there before the first of them was stored; nil if that is not known.
+func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack, before map[pack.ID]bool) error {
+	var untouched func(context.Context) (bool, error)
+	if isRemote(r.store) && before != nil {
+		untouched = (&writing{r: r, seen: before}).untouched
+	}
+
 	for len(packs) > 0 {
 		n := indexPart(packs)
-		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]})
+		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]}, untouched)
 		if err != nil {
 			return fmt.Errorf("store index: %w", overtaken(err))
 		}
@@ -400,6 +452,13 @@ func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
 		packs = packs[n:]
 	}
 	return nil
+}
+
+// prunesSeen returns the prune records that the last look at the index has shown.
+func (r *Repo) prunesSeen() map[pack.ID]bool {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	return r.pruneNames
 }
 
 // overtaken adds ErrOvertaken to an error that says that packs are gone.

@@ -139,6 +139,13 @@ func hashedName(name string, sum pack.ID) (tells, matches bool) {
 	return false, false
 }
 
+// isUnique reports whether nobody stores anything else under a name: it tells the hash of the file, or it is random.
+func isUnique(name string) bool {
+	tells, _ := hashedName(name, pack.ID{})
+	kind, _ := classify(strings.TrimPrefix(name, copyPrefix))
+	return kind == fileSession || kind == fileContent || tells && kind != fileSettings && kind != fileTrash
+}
+
 // parseLogName splits the name of a log entry, without the folder.
 func parseLogName(name string) (number uint64, sum pack.ID, ok bool) {
 	before, after, found := strings.Cut(name, "-")
@@ -174,10 +181,10 @@ func (p *packFile) name() string { return pack.Name(p.class, p.id) }
 type packFiles []packFile
 
 // listPacks lists the packs of the store.
-func (r *Repo) listPacks(ctx context.Context) (packFiles, error) {
+func (r *Repo) listPacks(ctx context.Context, from lister) (packFiles, error) {
 	var all packFiles
 	for _, prefix := range []string{"data/", "meta/"} {
-		err := r.store.List(ctx, prefix, func(name string, size int64, modTime time.Time) error {
+		err := from.List(ctx, prefix, func(name string, size int64, modTime time.Time) error {
 			all.add(name, size, modTime)
 			return nil
 		})

@@ -216,7 +216,7 @@ func (r *Repo) leave(ctx context.Context, id SnapshotID, made bool) (bool, error
 // needs. Only prunes that began before they knew of the snapshot can.
 func (r *Repo) secureMoves(ctx context.Context, all []*Snapshot, moved map[SnapshotID]bool) error {
 	r.indexMu.Lock()
-	err := r.syncPruneRecords(ctx)
+	err := r.syncPruneRecords(ctx, r.store)
 	r.indexMu.Unlock()
 	if err != nil {
 		return err

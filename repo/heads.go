@@ -192,8 +192,13 @@ func (r *Repo) CheckRollback(ctx context.Context) error {
 // lostHeads returns the heads that are gone although nobody has forgotten them.
 func (r *Repo) lostHeads(ctx context.Context, before *place) (lost []head, err error) {
 	listed := map[string]bool{}
-	if len(before.Heads) > manyHeads {
-		ids, err := r.listIDs(ctx, sealed.Snapshot)
+	opened := r.opened.Load()
+	if opened != nil || len(before.Heads) > manyHeads {
+		var from lister = r.store
+		if opened != nil {
+			from = opened
+		}
+		ids, err := r.listIDs(ctx, from, sealed.Snapshot)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ type remoteStore interface{ Remote() bool }
 // change. It looks for packs that are missing, unless listing them takes long. Their rows become void.
 func (r *Repo) checkParts(ctx context.Context) (bool, error) {
 	if !isRemote(r.store) {
-		packs, err := r.listPacks(ctx)
+		packs, err := r.listPacks(ctx, r.store)
 		if err != nil {
 			return false, fmt.Errorf("list packs: %w", err)
 		}

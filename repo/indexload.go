@@ -34,9 +34,18 @@ func (r *Repo) syncIndex(ctx context.Context) error {
 }
 
 func (r *Repo) syncIndexLocked(ctx context.Context) error {
+	from, err := listOnce(ctx, r.store, sealed.Index.Prefix, sealed.Prune.Prefix)
+	if err != nil {
+		return fmt.Errorf("list index: %w", err)
+	}
+	return r.syncIndexFrom(ctx, from)
+}
+
+// syncIndexFrom is syncIndexLocked with a listing that was made after those of the snapshots. It wants the index files first.
+func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 	var times map[pack.ID]time.Time
 	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
-		times, err = r.listTimes(ctx, sealed.Index.Prefix)
+		times, err = r.listTimes(ctx, from, sealed.Index.Prefix)
 		return slices.Collect(maps.Keys(times)), err
 	}, r.loadIndexFile)
 	if err != nil {
@@ -46,7 +55,7 @@ func (r *Repo) syncIndexLocked(ctx context.Context) error {
 	for name := range times {
 		r.indexNames[name] = true
 	}
-	if err := r.syncPruneRecords(ctx); err != nil {
+	if err := r.syncPruneRecords(ctx, from); err != nil {
 		return err
 	}
 	r.indexDamage = r.indexDamage[:0]
@@ -78,9 +87,9 @@ func (r *Repo) needIndex(ctx context.Context) error {
 }
 
 // listIDs returns the names of all records of a kind. Other files are ignored.
-func (r *Repo) listIDs(ctx context.Context, k sealed.Kind) ([]pack.ID, error) {
+func (r *Repo) listIDs(ctx context.Context, from lister, k sealed.Kind) ([]pack.ID, error) {
 	var ids []pack.ID
-	err := r.store.List(ctx, k.Prefix, func(name string, _ int64, _ time.Time) error {
+	err := from.List(ctx, k.Prefix, func(name string, _ int64, _ time.Time) error {
 		if id, err := pack.ParseID(strings.TrimPrefix(name, k.Prefix)); err == nil {
 			ids = append(ids, id)
 		}

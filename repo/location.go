@@ -145,5 +145,5 @@ func (o StoreOptions) startS3(ctx context.Context, location string, start func(c
 	if err != nil {
 		return nil, fmt.Errorf("repository: %w", err)
 	}
-	return start(ctx, at, s3.Options{StorageClass: o.StorageClass, Connections: o.Connections, SpoolDir: o.SpoolDir, ObjectLock: o.ObjectLock})
+	return start(ctx, at, s3.Options{StorageClass: o.StorageClass, Connections: o.Connections, SpoolDir: o.SpoolDir, ObjectLock: o.ObjectLock, Unique: isUnique})
 }

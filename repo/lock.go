@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,7 @@ func (r *Repo) SetObjectLock(ctx context.Context, o *ObjectLock) error {
 	if _, err := r.UpdateSettings(ctx, func(s *Settings) error { s.ObjectLock = o; return nil }); err != nil {
 		return err
 	}
+	r.objectLock = o
 	return r.lockNew(o)
 }
 
@@ -143,10 +145,13 @@ func (p *lockPlan) need(name string, until time.Time) {
 
 // planLocks finds out until when each file is needed: packs and records until the last snapshot that needs them may be removed, by the policies that
 // are stored, and all that is small until the last snapshot may. Where no policy says so it is the minimum.
-func (r *Repo) planLocks(ctx context.Context, o *ObjectLock, now time.Time) (*lockPlan, error) {
+// With only, it is about what these snapshots need alone, and only packs and records are in the plan.
+func (r *Repo) planLocks(ctx context.Context, o *ObjectLock, now time.Time, only map[SnapshotID]bool) (*lockPlan, error) {
 	p := &lockPlan{until: map[string]time.Time{}, last: now.Add(o.period()), broken: map[SnapshotID]error{}}
 	all, err := r.expiries(ctx, o, now, p)
-	if err == nil {
+	if only != nil {
+		all = slices.DeleteFunc(all, func(e expiry) bool { return !only[e.snapshot.ID] })
+	} else if err == nil {
 		p.forgotten, err = r.forgottenByLog(ctx)
 	}
 	if err == nil {
@@ -173,12 +178,18 @@ func (r *Repo) planLocks(ctx context.Context, o *ObjectLock, now time.Time) (*lo
 			p.need(name, e.until)
 		}
 	}
+	if only != nil {
+		return p, nil
+	}
 	return p, p.needSmall(ctx, r.store)
 }
 
+// smallNeeded are the folders of files that all snapshots need.
+var smallNeeded = []string{"snap.json", "keys/", "content/", settingsPrefix, sealed.Index.Prefix, sealed.Label.Prefix, sealed.Prune.Prefix, logPrefix, copyPrefix}
+
 // needSmall adds the files that all snapshots need.
 func (p *lockPlan) needSmall(ctx context.Context, s Store) error {
-	for _, prefix := range []string{"snap.json", "keys/", "content/", settingsPrefix, sealed.Index.Prefix, sealed.Label.Prefix, sealed.Prune.Prefix, logPrefix, copyPrefix} {
+	for _, prefix := range smallNeeded {
 		err := s.List(ctx, prefix, func(name string, _ int64, _ time.Time) error {
 			p.need(name, p.last)
 			return nil

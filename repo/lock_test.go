@@ -3,8 +3,10 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,20 @@ type lockedSite struct {
 	server *s3test.Server
 	store  *s3.Store
 	r      *Repo
+	looks  atomic.Int64 // HEAD requests
+}
+
+// countLooks counts HEAD requests.
+type countLooks struct {
+	http.RoundTripper
+	n *atomic.Int64
+}
+
+func (c countLooks) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodHead {
+		c.n.Add(1)
+	}
+	return c.RoundTripper.RoundTrip(r)
 }
 
 const lockedBucket = "locked"
@@ -27,7 +43,8 @@ func newLockedSite(t *testing.T, o *ObjectLock) *lockedSite {
 	s := &lockedSite{server: s3test.StartWith(t, s3test.Options{Versions: true})}
 	at := s3.Location{Host: s.server.Proxy.Addr(), Plain: true, Bucket: lockedBucket, Prefix: "r"}
 	var err error
-	if s.store, err = s3.Create(t.Context(), at, s3.Options{Credentials: s.server.Credentials(), ObjectLock: true}); err != nil {
+	if s.store, err = s3.Create(t.Context(), at, s3.Options{Credentials: s.server.Credentials(), ObjectLock: true,
+		Wrap: func(t http.RoundTripper) http.RoundTripper { return countLooks{t, &s.looks} }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
@@ -238,5 +255,61 @@ func TestWhatIsFreedWhenLocksAreOver(t *testing.T) {
 		if !f.shown {
 			t.Errorf("%s is left: %+v", name, f)
 		}
+	}
+}
+
+// TestABackupLocksWhatItRefersTo makes a snapshot a day later that needs the files of an older one, and looks at their locks without any other
+// run in between.
+func TestABackupLocksWhatItRefersTo(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	s := newLockedSite(t, &ObjectLock{Mode: "governance", Days: 2}) // and half a day more
+	s.r.opts.StateDir = t.TempDir()
+	content := randomFiles(1, 3, 400_000)
+	mustBack(t, s.r, "one", content)
+	mustBack(t, s.r, "other", randomFiles(2, 1, 400_000))
+
+	s.r.opts.Now = func() time.Time { return time.Now().Add(day) }
+	lock := func(x *Snapshot) *LockResult {
+		t.Helper()
+		result, err := s.r.LockSnapshots(t.Context(), []SnapshotID{x.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result
+	}
+	second := mustBack(t, s.r, "one", content)
+	result := lock(second)
+	if result.Extended == 0 || result.Smallest.Before(s.r.now().Add(2*day)) {
+		t.Errorf("%d locks were extended, the smallest is until %v", result.Extended, result.Smallest)
+	}
+	report, err := s.r.LockReport(t.Context())
+	if err != nil || len(report) != 3 {
+		t.Fatalf("report: %v: %+v", err, report)
+	}
+	for _, l := range report {
+		if l.Snapshot.ID == second.ID && l.Until.Before(s.r.now().Add(2*day)) {
+			t.Errorf("the snapshot is protected until %v, from %v on", l.Until, s.r.now())
+		}
+		if string(l.Snapshot.SourceName) == "other" && !l.Until.Before(s.r.now().Add(2*day)) {
+			t.Errorf("the snapshot of another source was locked anew, until %v", l.Until)
+		}
+	}
+
+	// What is known to be locked is not asked for again.
+	third := mustBack(t, s.r, "one", content)
+	before := s.looks.Load()
+	if result = lock(third); result.Extended > 1 { // its record, which was locked by the true time
+		t.Errorf("%d locks were extended again", result.Extended)
+	}
+	if asked := s.looks.Load() - before; asked > 10 {
+		t.Errorf("%d locks were asked for", asked)
+	}
+
+	// A file that was hidden and is needed is told of.
+	fourth := mustBack(t, s.r, "one", content)
+	s.hide(t, "data/")
+	if _, err := s.r.LockSnapshots(t.Context(), []SnapshotID{fourth.ID}); !errors.Is(err, ErrHidden) {
+		t.Errorf("with packs hidden: %v, want %v", err, ErrHidden)
 	}
 }

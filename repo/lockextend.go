@@ -149,7 +149,7 @@ func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, err
 		return nil, err
 	}
 	now := r.now()
-	plan, err := r.planLocks(ctx, lock, now)
+	plan, err := r.planLocks(ctx, lock, now, nil)
 	if err != nil {
 		return nil, fmt.Errorf("extend locks: %w", err)
 	}
@@ -157,7 +157,7 @@ func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, err
 	if err != nil {
 		return nil, fmt.Errorf("extend locks: %w", err)
 	}
-	e := &extender{s: s, lock: lock, now: now, o: o, result: &LockResult{}}
+	e := &extender{s: s, lock: lock, now: now, o: o, result: &LockResult{}, known: map[string]time.Time{}}
 	for id := range plan.broken {
 		e.result.Broken = append(e.result.Broken, id)
 	}
@@ -166,6 +166,9 @@ func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, err
 		e.result.Hidden = plan.hiddenSnapshots(files)
 	}
 	err = e.extendAll(ctx, plan, files)
+	if !o.DryRun {
+		r.keepKnownLocks(e.known, files)
+	}
 	alarm := len(e.result.Hidden)+len(e.result.Missing)+len(e.result.Broken) > 0
 	if err == nil && o.Free && !alarm {
 		err = e.freeAll(ctx, plan, files)
@@ -221,6 +224,8 @@ type extender struct {
 	mu       sync.Mutex // guards what follows
 	result   *LockResult
 	unlocked bool
+	known    map[string]time.Time // until when versions are locked, by lockKey
+	trusting bool                 // what is known is not asked for
 }
 
 func (e *extender) extendAll(ctx context.Context, plan *lockPlan, files map[string]*versioned) error {
@@ -256,6 +261,14 @@ func (e *extender) extendAll(ctx context.Context, plan *lockPlan, files map[stri
 
 // extend makes sure that a version is locked until a time. Where it is not it is locked for a little longer.
 func (e *extender) extend(ctx context.Context, name, version string, until time.Time) error {
+	key := lockKey(name, version)
+	e.mu.Lock()
+	known := e.known[key]
+	e.mu.Unlock()
+	if e.trusting && !known.Before(until) {
+		e.seen(known)
+		return nil
+	}
 	has, mode, err := e.s.LockedUntil(ctx, name, version)
 	if err != nil {
 		return err
@@ -275,15 +288,23 @@ func (e *extender) extend(ctx context.Context, name, version string, until time.
 		}
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.known[key] = has
 	if short || stricter {
 		e.result.Extended++
 	}
+	e.mu.Unlock()
+	e.seen(has)
+	return nil
+}
+
+// seen takes into the result until when something is locked.
+func (e *extender) seen(has time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.unlocked = e.unlocked || !has.After(e.now)
 	if e.result.Smallest.IsZero() || has.Before(e.result.Smallest) {
 		e.result.Smallest = has
 	}
-	return nil
 }
 
 func later(a, b time.Time) time.Time {

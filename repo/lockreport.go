@@ -28,7 +28,7 @@ func (r *Repo) LockReport(ctx context.Context) ([]SnapshotLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := r.planLocks(ctx, lock, r.now())
+	plan, err := r.planLocks(ctx, lock, r.now(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("report on locks: %w", err)
 	}

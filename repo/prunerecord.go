@@ -101,8 +101,8 @@ func (r *Repo) addPruneRecord(p *pruneRecord) {
 }
 
 // syncPruneRecords brings in the prune records that are in the store now, and returns their names. The lock is held.
-func (r *Repo) syncPruneRecords(ctx context.Context) error {
-	ids, err := r.listIDs(ctx, sealed.Prune)
+func (r *Repo) syncPruneRecords(ctx context.Context, from lister) error {
+	ids, err := r.listIDs(ctx, from, sealed.Prune)
 	if err != nil {
 		return fmt.Errorf("list prune records: %w", err)
 	}

@@ -260,7 +260,7 @@ func (p *pruner) done(v *view, id pack.ID) bool {
 
 // dropLabels removes the labels of snapshots that are gone for good.
 func (p *pruner) dropLabels(ctx context.Context, v *view) error {
-	times, err := p.r.listTimes(ctx, sealed.Label.Prefix)
+	times, err := p.r.listTimes(ctx, p.r.store, sealed.Label.Prefix)
 	if err != nil || len(times) == 0 {
 		return err
 	}

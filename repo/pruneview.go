@@ -46,12 +46,16 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 	} else if err := p.spareRuns(ctx, v); err != nil {
 		return nil, err
 	}
+	from, err := listOnce(ctx, p.r.store, sealed.Pending.Prefix, sealed.Snapshot.Prefix, sealed.Trash.Prefix)
+	if err != nil {
+		return nil, err
+	}
 	for _, part := range []struct {
 		prefix string
 		times  *map[pack.ID]time.Time
 	}{{sealed.Pending.Prefix, &v.pending}, {sealed.Snapshot.Prefix, &v.alive}, {sealed.Trash.Prefix, &v.trash}} {
 		var err error
-		if *part.times, err = p.r.listTimes(ctx, part.prefix); err != nil {
+		if *part.times, err = p.r.listTimes(ctx, from, part.prefix); err != nil {
 			return nil, err
 		}
 	}
@@ -79,10 +83,17 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 	// The index is listed behind the last snapshot that comes to light, or what that one needs may be missing.
 	for known := -1; known < len(v.snapshots); {
 		known = len(v.snapshots)
-		if err := p.r.syncIndex(ctx); err != nil {
+		from, err := listOnce(ctx, p.r.store, sealed.Index.Prefix, sealed.Prune.Prefix, "data/", "meta/")
+		if err != nil {
 			return nil, err
 		}
-		if err := p.lookAtPacks(ctx, v); err != nil {
+		p.r.indexMu.Lock()
+		err = p.r.syncIndexFrom(ctx, from)
+		p.r.indexMu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if err := p.lookAtPacks(ctx, from, v); err != nil {
 			return nil, err
 		}
 		if err := p.lookForNamed(ctx, v); err != nil {
@@ -113,6 +124,15 @@ const pendingLife = 24 * time.Hour
 
 // stale reports whether a record that was stored in pending/ at a time counts no more.
 func (p *pruner) stale(at time.Time) bool { return p.now.Sub(at) >= max(p.o.GraceTrash, pendingLife) }
+
+// recordNames returns the names of the prune records.
+func (v *view) recordNames() map[pack.ID]bool {
+	names := make(map[pack.ID]bool, len(v.records))
+	for id := range v.records {
+		names[id] = true
+	}
+	return names
+}
 
 // same reports whether two views show the same files.
 func (v *view) same(o *view) bool {
@@ -178,11 +198,11 @@ func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
 }
 
 // lookAtPacks lists the packs and finds those that are lost.
-func (p *pruner) lookAtPacks(ctx context.Context, v *view) (err error) {
+func (p *pruner) lookAtPacks(ctx context.Context, from lister, v *view) (err error) {
 	p.r.indexMu.Lock()
 	v.indexes = p.r.indexNames
 	p.r.indexMu.Unlock()
-	if v.records, err = p.r.listTimes(ctx, sealed.Prune.Prefix); err != nil {
+	if v.records, err = p.r.listTimes(ctx, from, sealed.Prune.Prefix); err != nil {
 		return err
 	}
 	p.r.indexMu.Lock()
@@ -197,7 +217,7 @@ func (p *pruner) lookAtPacks(ctx context.Context, v *view) (err error) {
 		}
 	}
 	p.r.indexMu.Unlock()
-	if v.packs, err = p.r.listPacks(ctx); err != nil {
+	if v.packs, err = p.r.listPacks(ctx, from); err != nil {
 		return err
 	}
 	v.lost, err = p.r.lostPacks(ctx, v.packs)

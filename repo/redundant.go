@@ -42,7 +42,7 @@ func wantsParity(store Store, mode ParityMode) bool {
 }
 
 // hasParity reports whether the repository in the store is protected.
-func hasParity(ctx context.Context, store Store, mode ParityMode) (bool, error) {
+func hasParity(ctx context.Context, store lister, mode ParityMode) (bool, error) {
 	if mode != ParityAuto {
 		return mode == ParityOn, nil
 	}
@@ -219,11 +219,11 @@ func (c copies) List(ctx context.Context, prefix string, fn func(name string, si
 }
 
 // openKeys reads snap.json and opens a key slot. Where one of them is damaged its copy serves.
-func (r *Repo) openKeys(ctx context.Context, credential *Credential) (*keyring.Config, *keyring.Opened, error) {
+func (r *Repo) openKeys(ctx context.Context, from lister, credential *Credential) (*keyring.Config, *keyring.Opened, error) {
 	config, err := keyring.LoadConfig(ctx, r.store)
 	var opened *keyring.Opened
 	if err == nil {
-		opened, err = r.openSlots(ctx, config, credential)
+		opened, err = r.openSlots(ctx, from, config, credential)
 	}
 	if err == nil || ctx.Err() != nil {
 		return config, opened, err
@@ -233,7 +233,7 @@ func (r *Repo) openKeys(ctx context.Context, credential *Credential) (*keyring.C
 	if copyErr != nil || (config != nil && second.Sum() == config.Sum()) {
 		return nil, nil, err
 	}
-	if opened, copyErr = r.openSlots(ctx, second, credential); copyErr != nil {
+	if opened, copyErr = r.openSlots(ctx, from, second, credential); copyErr != nil {
 		return nil, nil, err
 	}
 	r.log.Warn("snap.json is damaged; its copy serves", "error", err)
@@ -241,8 +241,8 @@ func (r *Repo) openKeys(ctx context.Context, credential *Credential) (*keyring.C
 }
 
 // openSlots opens a key slot, or the copy of one.
-func (r *Repo) openSlots(ctx context.Context, config *keyring.Config, credential *Credential) (*keyring.Opened, error) {
-	opened, err := keyring.OpenStore(ctx, r.store, config, credential)
+func (r *Repo) openSlots(ctx context.Context, from lister, config *keyring.Config, credential *Credential) (*keyring.Opened, error) {
+	opened, err := keyring.OpenStore(ctx, listed{r.store, from}, config, credential)
 	if err == nil || ctx.Err() != nil {
 		return opened, err
 	}

@@ -71,7 +71,6 @@ func (p *puller) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.session = own
 	if err := p.from.syncIndex(ctx); err != nil {
 		return fmt.Errorf("first site: %w", err)
 	}
@@ -110,15 +109,15 @@ func (p *puller) compare(ctx context.Context) ([]*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, err := p.r.listTimes(ctx, sealed.Snapshot.Prefix)
+	here, err := p.r.listTimes(ctx, p.r.store, sealed.Snapshot.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	trash, err := p.r.listTimes(ctx, sealed.Trash.Prefix)
+	trash, err := p.r.listTimes(ctx, p.r.store, sealed.Trash.Prefix)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := p.from.listIDs(ctx, sealed.Snapshot)
+	ids, err := p.from.listIDs(ctx, p.from.store, sealed.Snapshot)
 	if err != nil {
 		return nil, fmt.Errorf("first site: %w", err)
 	}
@@ -180,7 +179,7 @@ func (r *Repo) everForgotten(ctx context.Context) (map[pack.ID]bool, error) {
 
 // lookAround lists the packs that are here, and those that should be.
 func (p *puller) lookAround(ctx context.Context) (err error) {
-	if p.here, err = p.r.listPacks(ctx); err != nil {
+	if p.here, err = p.r.listPacks(ctx, p.r.store); err != nil {
 		return err
 	}
 	lost, err := p.r.lostPacks(ctx, p.here)
@@ -300,7 +299,7 @@ func (p *puller) flush(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	return p.r.saveIndex(ctx, rows)
+	return p.r.saveIndex(ctx, rows, nil)
 }
 
 // takeOver pulls what a snapshot needs and commits it, with its labels.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/chunker"
@@ -50,6 +51,9 @@ type Options struct {
 	StateDir string
 	// Place says where the repository is, to tell it from copies that may be older.
 	Place string
+	// OneRun says that the repository is opened for one run that begins at once: the listing that Open makes serves for its first look at
+	// the snapshots.
+	OneRun bool
 	// AcceptRollback takes the repository as it is, whatever was seen before.
 	AcceptRollback bool
 }
@@ -71,8 +75,10 @@ type Repo struct {
 	set     *index.Set // of cache
 	loader  *chunks.Loader
 	heads   heads
+	opened  atomic.Pointer[shown] // the listing that Open made, until it has served
 
-	unlocked error // why files are stored without the lock that the settings ask for
+	objectLock *ObjectLock // that the settings ask for, nil for none
+	unlocked   error       // why files are stored without the lock that the settings ask for
 
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
@@ -177,14 +183,18 @@ func checkEmpty(ctx context.Context, store Store) error {
 // Open opens the repository in a store. The Repo does not close the store.
 func Open(ctx context.Context, store Store, credential *Credential, opts Options) (*Repo, error) {
 	r := newRepo(store, opts)
-	protected, err := hasParity(ctx, store, opts.Parity)
+	from, err := listOnce(ctx, store, copyPrefix, keyring.SlotPrefix, settingsPrefix, sealed.Label.Prefix, sealed.Snapshot.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	protected, err := hasParity(ctx, from, opts.Parity)
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
 	if protected {
 		r.store = withParity(store)
 	}
-	config, opened, err := r.openKeys(ctx, credential)
+	config, opened, err := r.openKeys(ctx, from, credential)
 	if err != nil {
 		if _, _, statErr := store.Stat(ctx, keyring.ConfigName); errors.Is(statErr, fs.ErrNotExist) && !protected {
 			return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
@@ -197,7 +207,10 @@ func Open(ctx context.Context, store Store, credential *Credential, opts Options
 	if err := r.start(config, opened.Secrets, opened.Slot.Name); err != nil {
 		return r, err
 	}
-	r.applySettings(ctx)
+	r.applySettings(ctx, from)
+	if l, ok := from.(*shown); ok && opts.OneRun {
+		r.opened.Store(l)
+	}
 	return r, nil
 }
 

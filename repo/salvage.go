@@ -51,7 +51,7 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.r.saveIndex(ctx, made); err != nil {
+	if err := p.r.saveIndex(ctx, made, nil); err != nil {
 		return nil, err
 	}
 	for _, m := range made {
@@ -59,7 +59,7 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 	}
 	// No pack that was condemned before is needed less by this record, so that it names all snapshots there are.
 	for _, prefix := range []string{sealed.Pending.Prefix, sealed.Snapshot.Prefix, sealed.Trash.Prefix} {
-		times, err := p.r.listTimes(ctx, prefix)
+		times, err := p.r.listTimes(ctx, p.r.store, prefix)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 // directories returns the directories that index files have of the lost packs.
 func (p *repairing) directories(ctx context.Context) (map[pack.ID]pack.Directory, error) {
 	out := map[pack.ID]pack.Directory{}
-	names, err := p.r.listIDs(ctx, sealed.Index)
+	names, err := p.r.listIDs(ctx, p.r.store, sealed.Index)
 	if err != nil {
 		return nil, err
 	}

@@ -52,8 +52,11 @@ type session struct {
 
 	ready chan struct{} // closed when the first file was made, or could not be
 	err   error         // why it could not
-	at    time.Time     // when it was stored, by the clock of the storage
-	local time.Time     // the same moment by this machine's, with its monotonic part
+	local time.Time     // when it was stored, by this machine's clock, with its monotonic part
+
+	asked sync.Once // makes what follows
+	at    time.Time // the same moment by the clock of the storage
+	atErr error
 }
 
 // enter notes that this run writes. It does not wait: sessions make nothing safe, they make a prune without
@@ -82,10 +85,7 @@ func (s *session) renew(ctx context.Context) {
 	if s.err == nil {
 		s.err = s.create(ctx, 0)
 	}
-	if s.err == nil {
-		_, s.at, s.err = s.r.store.Stat(ctx, s.name(0))
-		s.local = time.Now()
-	}
+	s.local = time.Now()
 	if s.err != nil {
 		s.r.log.Warn("this run cannot be noted as a session", "error", s.err)
 	}
@@ -139,7 +139,7 @@ func (s *session) leave() {
 	s.done.Wait()
 }
 
-// storageNow returns the time by the clock of the storage.
+// storageNow returns the time by the clock of the storage. The first call comes soon after the session began: it looks at its first file.
 func (s *session) storageNow(ctx context.Context) (time.Time, error) {
 	select {
 	case <-s.ready:
@@ -149,7 +149,8 @@ func (s *session) storageNow(ctx context.Context) (time.Time, error) {
 	if s.err != nil {
 		return time.Time{}, s.err
 	}
-	return s.at.Add(time.Since(s.local)), nil
+	s.asked.Do(func() { _, s.at, s.atErr = s.r.store.Stat(ctx, s.name(0)) })
+	return s.at.Add(time.Since(s.local)), s.atErr
 }
 
 // others returns the runs of others that are alive. Dead ones are removed unless keep is set.

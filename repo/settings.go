@@ -52,8 +52,10 @@ type StoredPolicy struct {
 }
 
 // Settings returns the settings that hold now; without any, those that hold by default.
-func (r *Repo) Settings(ctx context.Context) (*Settings, error) {
-	names, err := r.settingsNames(ctx)
+func (r *Repo) Settings(ctx context.Context) (*Settings, error) { return r.settings(ctx, r.store) }
+
+func (r *Repo) settings(ctx context.Context, from lister) (*Settings, error) {
+	names, err := r.settingsNames(ctx, from)
 	if err != nil {
 		return nil, fmt.Errorf("load settings: %w", err)
 	}
@@ -65,9 +67,9 @@ func (r *Repo) Settings(ctx context.Context) (*Settings, error) {
 }
 
 // settingsNames returns the names of all settings, without the folder, the one that holds last.
-func (r *Repo) settingsNames(ctx context.Context) ([]string, error) {
+func (r *Repo) settingsNames(ctx context.Context, from lister) ([]string, error) {
 	var names []string
-	err := r.store.List(ctx, settingsPrefix, func(name string, _ int64, _ time.Time) error {
+	err := from.List(ctx, settingsPrefix, func(name string, _ int64, _ time.Time) error {
 		name = strings.TrimPrefix(name, settingsPrefix)
 		if _, ok := parseSettingsName(name); ok {
 			names = append(names, name)
@@ -173,7 +175,7 @@ func (s *Settings) validate() error {
 // UpdateSettings changes the settings that hold, and returns those that hold then. If others change them at the same
 // time change is called again, with what they made.
 func (r *Repo) UpdateSettings(ctx context.Context, change func(*Settings) error) (*Settings, error) {
-	names, err := r.settingsNames(ctx)
+	names, err := r.settingsNames(ctx, r.store)
 	if err != nil {
 		return nil, fmt.Errorf("change settings: %w", err)
 	}
@@ -191,7 +193,7 @@ func (r *Repo) UpdateSettings(ctx context.Context, change func(*Settings) error)
 			return nil, fmt.Errorf("change settings: %w", err)
 		}
 		// Of two who write at once at least one sees the other, and makes its change on top of that.
-		after, err := r.settingsNames(ctx)
+		after, err := r.settingsNames(ctx, r.store)
 		if err != nil {
 			return nil, fmt.Errorf("change settings: %w", err)
 		}

@@ -93,7 +93,11 @@ func (r *Repo) allSnapshots(ctx context.Context) ([]*Snapshot, error) {
 
 // snapshotsOf loads the records of snapshots, or of the trash, with their labels.
 func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, error) {
-	ids, err := r.listIDs(ctx, kind)
+	from, err := r.listSnapshots(ctx, kind)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	ids, err := r.listIDs(ctx, from, kind)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
@@ -110,7 +114,7 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 			errs = append(errs, err)
 		}
 	}
-	labels, err := r.labels(ctx)
+	labels, err := r.labelsOf(ctx, from)
 	if err != nil {
 		errs = append(errs, err)
 	}
@@ -120,6 +124,16 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	snapshot.Apply(out, labels)
 	snapshot.Sort(out)
 	return out, errors.Join(errs...)
+}
+
+// listSnapshots lists the records of a kind and the labels. The first time in a run the listing of Open will do.
+func (r *Repo) listSnapshots(ctx context.Context, kind sealed.Kind) (lister, error) {
+	if kind == sealed.Snapshot {
+		if from := r.opened.Swap(nil); from != nil {
+			return from, nil
+		}
+	}
+	return listOnce(ctx, r.store, kind.Prefix, sealed.Label.Prefix)
 }
 
 func (r *Repo) loadSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
@@ -138,7 +152,11 @@ func (r *Repo) loadSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (
 }
 
 func (r *Repo) labels(ctx context.Context) ([]*snapshot.Label, error) {
-	ids, err := r.listIDs(ctx, sealed.Label)
+	return r.labelsOf(ctx, r.store)
+}
+
+func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, error) {
+	ids, err := r.listIDs(ctx, from, sealed.Label)
 	if err != nil {
 		return nil, fmt.Errorf("list labels: %w", err)
 	}

@@ -40,8 +40,8 @@ func isRemote(s Store) bool {
 
 // applySettings lets the settings of the repository hold for what this Repo writes, as far as its options do not say
 // otherwise. Settings that cannot be read are warned of, and defaults hold.
-func (r *Repo) applySettings(ctx context.Context) {
-	s, err := r.Settings(ctx)
+func (r *Repo) applySettings(ctx context.Context, from lister) {
+	s, err := r.settings(ctx, from)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.log.Warn("the settings of the repository cannot be read: defaults hold", "error", err)
@@ -54,5 +54,5 @@ func (r *Repo) applySettings(ctx context.Context) {
 	if r.opts.PackSize == 0 {
 		r.opts.PackSize = s.PackSize
 	}
-	r.unlocked = r.lockNew(s.ObjectLock)
+	r.objectLock, r.unlocked = s.ObjectLock, r.lockNew(s.ObjectLock)
 }

@@ -15,12 +15,12 @@ import (
 // Trash returns the forgotten snapshots that the filter selects, oldest first. Records that
 // cannot be read are reported in the error, beside those that can.
 func (r *Repo) Trash(ctx context.Context, f Filter) ([]TrashedSnapshot, error) {
-	times, err := r.listTimes(ctx, sealed.Trash.Prefix)
+	times, err := r.listTimes(ctx, r.store, sealed.Trash.Prefix)
 	if err != nil || len(times) == 0 {
 		return nil, err
 	}
 	// A snapshot that stands in both places is not forgotten.
-	alive, err := r.listTimes(ctx, sealed.Snapshot.Prefix)
+	alive, err := r.listTimes(ctx, r.store, sealed.Snapshot.Prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +35,9 @@ func (r *Repo) Trash(ctx context.Context, f Filter) ([]TrashedSnapshot, error) {
 }
 
 // listTimes returns the records in a folder with the times when they were stored.
-func (r *Repo) listTimes(ctx context.Context, prefix string) (map[pack.ID]time.Time, error) {
+func (r *Repo) listTimes(ctx context.Context, from lister, prefix string) (map[pack.ID]time.Time, error) {
 	out := map[pack.ID]time.Time{}
-	err := r.store.List(ctx, prefix, func(name string, _ int64, modTime time.Time) error {
+	err := from.List(ctx, prefix, func(name string, _ int64, modTime time.Time) error {
 		if id, err := pack.ParseID(strings.TrimPrefix(name, prefix)); err == nil {
 			out[id] = modTime
 		}

@@ -159,6 +159,9 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 	} else {
 		a.backupSummary(result, f.dryRun)
 	}
+	if err == nil && result.Snapshot != nil {
+		err = a.lockSnapshots(ctx, r, []repo.SnapshotID{result.Snapshot.ID})
+	}
 	if err == nil && result.Partial {
 		return fmt.Errorf("%w: %s could not be read; the snapshot holds the rest", errPartial, term.Count(result.Summary.Unreadable, "file or folder"))
 	}

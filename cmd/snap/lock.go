@@ -68,9 +68,10 @@ func (a *app) lockCommand() *cobra.Command {
 		Long: `Protect backups in a bucket with Object Lock from everybody, also from who has all keys.
 
 When the settings ask for it (snap settings set --object-lock), each file is locked when it
-is stored, and the locks of what snapshots need are extended by snap lock extend, forget
-and prune: for the minimum of the settings, and until the last snapshot that needs the file
-may be removed by the policies that are stored. Run one of them daily.`,
+is stored, and the locks of what snapshots need are extended by snap backup and pull, for
+the snapshots that they make, and by snap lock extend, forget and prune, for all: for the
+minimum of the settings, and until the last snapshot that needs the file may be removed by
+the policies that are stored. Run one of the latter at least every few days.`,
 		Example: "  snap lock report\n  snap lock extend",
 	}
 	return parent(c, a.lockReportCommand(), a.lockExtendCommand())
@@ -163,6 +164,22 @@ func (a *app) keepLocks(ctx context.Context, r *repo.Repo, o repo.LockOptions) (
 		return &repo.LockResult{}, nil
 	}
 	return result, err
+}
+
+// lockSnapshots locks what snapshots need that were made a moment ago. They are complete, whatever comes of it: only what was removed is an error.
+func (a *app) lockSnapshots(ctx context.Context, r *repo.Repo, made []repo.SnapshotID) error {
+	result, err := r.LockSnapshots(ctx, made)
+	if err == nil || ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, repo.ErrHidden) {
+		for _, name := range append(result.Hidden, result.Missing...) {
+			a.warn(name + " was removed, and is needed")
+		}
+		return err
+	}
+	a.warn("not all that the snapshot needs is locked for long enough, until snap lock extend has run: " + err.Error())
+	return nil
 }
 
 func (a *app) lockReportCommand() *cobra.Command {

@@ -166,7 +166,14 @@ func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string, all 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return a.pullResult(results)
+	var made []repo.SnapshotID
+	for _, r := range results {
+		if r.Snapshot != nil {
+			made = append(made, r.Snapshot.ID)
+		}
+	}
+	locked := a.lockSnapshots(ctx, p.Repo, made)
+	return errors.Join(a.pullResult(results), locked)
 }
 
 // chosen returns the sources to pull.

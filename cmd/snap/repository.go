@@ -166,6 +166,7 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 	if err != nil {
 		return err
 	}
+	opts.OneRun = true
 	r, err := repo.Open(ctx, store, credential, opts)
 	if err != nil {
 		return notHere(at, err)

@@ -129,7 +129,11 @@ func (r *Records) Load(ctx context.Context, k Kind, id pack.ID) ([]byte, error) 
 
 func (r *Records) load(ctx context.Context, store Store, k Kind, id pack.ID) ([]byte, error) {
 	name := k.Prefix + id.String()
-	file, err := ReadFile(ctx, store, name, int64(k.Limit)+1024)
+	first := int64(firstRead)
+	if k == Index {
+		first = firstReadIndex
+	}
+	file, err := readFile(ctx, store, name, int64(k.Limit)+1024, first)
 	if err != nil {
 		return nil, err
 	}
@@ -140,16 +144,24 @@ func (r *Records) load(ctx context.Context, store Store, k Kind, id pack.ID) ([]
 	return body, nil
 }
 
-// firstRead is how much of a file is read before its size is asked for. Most records are smaller.
-const firstRead = 16 << 10
+// How much of a file is read before its size is asked for. Most records are smaller.
+const (
+	firstRead      = 16 << 10
+	firstReadIndex = 1 << 20
+)
 
 // ReadFile reads a whole file of at most limit bytes. A small one takes one operation of the store.
 func ReadFile(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
-	data := make([]byte, min(limit+1, firstRead))
+	return readFile(ctx, store, name, limit, firstRead)
+}
+
+// readFile is ReadFile that begins with a range of first bytes.
+func readFile(ctx context.Context, store Store, name string, limit, first int64) ([]byte, error) {
+	data := make([]byte, min(limit+1, first))
 	n, err := store.ReadAt(ctx, name, data, 0)
 	switch {
 	case err == nil && n == len(data) && int64(n) <= limit:
-		return readLarge(ctx, store, name, limit)
+		return readLarge(ctx, store, name, limit, data)
 	case err == nil && n == len(data):
 		return nil, fmt.Errorf("%s: %w: it is over the limit of %d bytes", name, ErrCorrupt, limit)
 	case errors.Is(err, io.EOF) && int64(n) > limit:
@@ -169,7 +181,8 @@ func notExist(name string, err error) error {
 	return err
 }
 
-func readLarge(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
+// readLarge reads what comes behind the start of a file.
+func readLarge(ctx context.Context, store Store, name string, limit int64, start []byte) ([]byte, error) {
 	size, _, err := store.Stat(ctx, name)
 	if err != nil {
 		return nil, err
@@ -177,9 +190,12 @@ func readLarge(ctx context.Context, store Store, name string, limit int64) ([]by
 	if size > limit {
 		return nil, fmt.Errorf("%s: %w: %d bytes are over the limit of %d", name, ErrCorrupt, size, limit)
 	}
-	data := make([]byte, size)
-	n, err := store.ReadAt(ctx, name, data, 0)
-	if n == len(data) {
+	if size <= int64(len(start)) {
+		return start[:size:size], nil
+	}
+	data := append(make([]byte, 0, size), start...)[:size]
+	n, err := store.ReadAt(ctx, name, data[len(start):], int64(len(start)))
+	if n == len(data)-len(start) {
 		return data, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {

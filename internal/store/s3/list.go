@@ -3,6 +3,8 @@ package s3
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -10,10 +12,14 @@ import (
 
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, prefix string, fn func(name string, size int64, modTime time.Time) error) error {
+	return s.listAfter(ctx, prefix, "", fn)
+}
+
+func (s *Store) listAfter(ctx context.Context, prefix, after string, fn func(name string, size int64, modTime time.Time) error) error {
 	var stopped error
 	err := s.check(ctx)
 	if err == nil {
-		err = s.list(ctx, prefix, s.opts.ListPage, func(name string, size int64, modTime time.Time) error {
+		err = s.list(ctx, prefix, after, s.opts.ListPage, func(name string, size int64, modTime time.Time) error {
 			if stopped = context.Cause(ctx); stopped == nil {
 				stopped = fn(name, size, modTime)
 			}
@@ -26,10 +32,10 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(name string, si
 	return s.wrap("list", prefix, err)
 }
 
-// list lists page by page. After a failure it goes on behind the last name that
+// list lists page by page what comes behind the key after, which may be empty. After a failure it goes on behind the last name that
 // came: names come in order, and a server that has another one must not fail.
-func (s *Store) list(ctx context.Context, prefix string, page int, fn func(name string, size int64, modTime time.Time) error) error {
-	opts := minio.ListObjectsOptions{Prefix: s.location.key(prefix), Recursive: true, MaxKeys: page}
+func (s *Store) list(ctx context.Context, prefix, after string, page int, fn func(name string, size int64, modTime time.Time) error) error {
+	opts := minio.ListObjectsOptions{Prefix: s.location.key(prefix), Recursive: true, MaxKeys: page, StartAfter: after}
 	var stopped error
 	sorted := true
 	err := s.do(ctx, func(t *try) error {
@@ -59,4 +65,71 @@ func (s *Store) list(ctx context.Context, prefix string, page int, fn func(name 
 		return stopped
 	}
 	return err
+}
+
+// ListEach calls fn for each file whose name begins with one of the prefixes, which end in a slash. What stands between two folders is listed as
+// well if it fits into the same request: so it makes no more requests than List would for one folder after the other, and one if all is in
+// a page. Folders are listed in the order of their names, whatever the order of the prefixes.
+func (s *Store) ListEach(ctx context.Context, prefixes []string, fn func(name string, size int64, modTime time.Time) error) error {
+	prefixes = slices.Sorted(slices.Values(prefixes))
+	var after string
+	for len(prefixes) > 1 && !s.unsorted.Load() {
+		if err := s.check(ctx); err != nil {
+			return s.wrap("list", prefixes[0], err)
+		}
+		page, err := s.listPage(ctx, max(after, s.location.key(prefixes[0])))
+		if errors.Is(err, errUnsorted) && after == "" {
+			break
+		}
+		if err != nil {
+			return s.wrap("list", prefixes[0], err)
+		}
+		for _, object := range page {
+			name, ok := s.location.name(object.Key)
+			for len(prefixes) > 0 && name > prefixes[0] && !strings.HasPrefix(name, prefixes[0]) {
+				prefixes = prefixes[1:]
+			}
+			if !ok || len(prefixes) == 0 || !strings.HasPrefix(name, prefixes[0]) {
+				continue
+			}
+			if err := fn(name, object.Size, object.LastModified); err != nil {
+				return err
+			}
+		}
+		if len(page) < s.opts.ListPage {
+			return nil
+		}
+		after = page[len(page)-1].Key
+	}
+	for _, prefix := range prefixes {
+		if err := s.listAfter(ctx, prefix, after, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errUnsorted is the error for a listing that is not in the order of names.
+var errUnsorted = permanentError{errors.New("the server does not list in the order of names")}
+
+// listPage returns the objects of one page behind a name.
+func (s *Store) listPage(ctx context.Context, after string) (page []minio.ObjectInfo, err error) {
+	opts := minio.ListObjectsOptions{Prefix: s.location.key(""), Recursive: true, MaxKeys: s.opts.ListPage, StartAfter: after}
+	err = s.do(ctx, func(*try) error {
+		page = page[:0]
+		for object := range s.client.ListObjectsIter(ctx, s.location.Bucket, opts) {
+			if object.Err != nil {
+				return object.Err
+			}
+			if last := len(page) - 1; object.Key <= after || last >= 0 && object.Key <= page[last].Key {
+				s.unsorted.Store(true)
+				return errUnsorted
+			}
+			if page = append(page, object); len(page) == s.opts.ListPage {
+				break
+			}
+		}
+		return context.Cause(ctx)
+	})
+	return page, err
 }

@@ -49,7 +49,8 @@ type upload struct {
 // put stores an object under a name that is not taken.
 func (s *Store) put(ctx context.Context, name string, data *spool.Buffer) error {
 	u := &upload{Store: s, key: s.location.key(name), data: data, id: rand.Text()}
-	if !s.heeds.Load() {
+	unique := s.opts.Unique(name)
+	if !s.heeds.Load() && !unique {
 		if taken, err := u.isTaken(ctx); err != nil || taken {
 			return errors.Join(err, existsIf(taken))
 		}
@@ -64,7 +65,7 @@ func (s *Store) put(ctx context.Context, name string, data *spool.Buffer) error 
 		}
 		var unknown conditionUnknown
 		if !errors.As(err, &unknown) {
-			if err == nil && conditional {
+			if err == nil && conditional && !unique {
 				u.learn(ctx)
 			}
 			return err

@@ -47,6 +47,9 @@ type Options struct {
 	MemoryBytes int64
 	// SpoolDir is a folder for temporary files. Default the system's.
 	SpoolDir string
+	// Unique reports whether nobody puts anything else under a name: it holds a hash of the file, or is random. Such a name
+	// is not looked at before the put on a server that is not known to heed conditions. Default no name.
+	Unique func(name string) bool
 	// ObjectLock lets a bucket that Create makes have Object Lock, and keep
 	// versions.
 	ObjectLock bool
@@ -74,6 +77,9 @@ func (o Options) withDefaults() Options {
 	if o.ListPage <= 0 || o.ListPage > 1000 {
 		o.ListPage = 1000
 	}
+	if o.Unique == nil {
+		o.Unique = func(string) bool { return false }
+	}
 	if o.Region == "" {
 		o.Region = os.Getenv("AWS_REGION")
 	}
@@ -98,6 +104,8 @@ type Store struct {
 	lacks  atomic.Bool // them, and says so
 	asked  atomic.Bool // whether it heeds conditions
 	closed atomic.Bool
+
+	unsorted atomic.Bool // its listings
 
 	lock atomic.Pointer[newLock]
 }
@@ -179,7 +187,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.list(ctx, "", 1, func(string, int64, time.Time) error { return notEmpty{} })
+	return s.list(ctx, "", "", 1, func(string, int64, time.Time) error { return notEmpty{} })
 }
 
 // notEmpty is the error for a prefix that has objects.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,7 +37,9 @@ func through(t *testing.T, s *sshdtest.Server, p *proxytest.Proxy, opts sftp.Opt
 	if opts.Timeout == 0 {
 		opts.Timeout = 20 * time.Second
 	}
-	opts.RetryFor = time.Minute
+	if opts.RetryFor == 0 {
+		opts.RetryFor = time.Minute
+	}
 	st, err := sftp.Open(t.Context(), place, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -302,5 +305,51 @@ func TestCancelOnStall(t *testing.T) {
 	p.CutAll()
 	if _, _, err := st.Stat(t.Context(), "f"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Stat after a Create that was cancelled: %v", err)
+	}
+}
+
+// TestShortConnections cuts every connection after so few bytes that none of them carries more than one or two packets. A file much larger than that is
+// stored all the same, and read back, with not many more connections than its bytes need.
+func TestShortConnections(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	p := proxytest.Start(t, s.Addr(), nil)
+	st, dir := through(t, s, p, sftp.Options{Connections: 1})
+	p.SetFault(func(int) proxytest.Fault { return proxytest.Fault{CutAfter: 60_000} })
+	p.CutAll()
+	const size = 500_000
+	data := randomBytes(7, size)
+	before := p.Connections()
+	if err := st.Create(t.Context(), "data/00/long", bytes.NewReader(data), size); err != nil {
+		t.Fatalf("Create: %v", err)
+	}
+	// Each carries a packet of 32 KiB at least. The file is sent once, and once read back.
+	if got, most := p.Connections()-before, 3*size/(32<<10)+10; got > most {
+		t.Errorf("it took %d connections, want %d at most", got, most)
+	}
+	readAll(t, st, "data/00/long", data)
+	p.SetFault(nil)
+	got, err := os.ReadFile(filepath.Join(dir, "data", "00", "long"))
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("what is stored differs: %d bytes, error %v", len(got), err)
+	}
+}
+
+// TestTooShortConnections cuts every connection before it can carry a packet. That ends, and the error says so.
+func TestTooShortConnections(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	p := proxytest.Start(t, s.Addr(), nil)
+	st, _ := through(t, s, p, sftp.Options{Connections: 1, RetryFor: time.Second})
+	p.SetFault(func(int) proxytest.Fault { return proxytest.Fault{CutAfter: 12_000} })
+	p.CutAll()
+	data := randomBytes(8, 500_000)
+	err := st.Create(t.Context(), "data/00/long", bytes.NewReader(data), int64(len(data)))
+	if err == nil || !strings.Contains(err.Error(), "given up after") {
+		t.Errorf("Create: %v, want an error that says that it was given up", err)
+	}
+	p.SetFault(nil)
+	if files := listed(t, st); len(files) > 0 {
+		t.Errorf("there is %v", files)
 	}
 }

@@ -11,6 +11,13 @@ import (
 	"time"
 )
 
+// How much is read at a time, so that the end of the context is noticed. Behind a cut it is less: what is on its way when a connection breaks is
+// lost, and the next one may carry no more.
+const (
+	blockBytes = 8 << 20
+	leastBlock = 4 << 10
+)
+
 // ReadAt implements store.Store. Parts of a range are asked for at once.
 func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n int, err error) {
 	err = s.checkName(ctx, name)
@@ -22,8 +29,9 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n
 		if len(p) > 1<<20 {
 			weight = transferWeight
 		}
+		block := blockBytes
 		err = s.do(ctx, weight, func(a *attempt) error {
-			m, err := s.readAt(ctx, a.conn, s.path(name), p[n:], off+int64(n))
+			m, err := s.readAt(ctx, a.conn, s.path(name), p[n:], off+int64(n), &block)
 			n += m
 			a.progress = m > 0
 			return err
@@ -32,7 +40,7 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) (n
 	return n, s.wrap("read", name, err)
 }
 
-func (s *Store) readAt(ctx context.Context, c *conn, path string, p []byte, off int64) (int, error) {
+func (s *Store) readAt(ctx context.Context, c *conn, path string, p []byte, off int64, block *int) (int, error) {
 	h, err := s.openHandle(c, path)
 	if err != nil {
 		return 0, err
@@ -42,21 +50,21 @@ func (s *Store) readAt(ctx context.Context, c *conn, path string, p []byte, off 
 	if off > h.size-int64(len(p)) {
 		end = int(max(h.size-off, 0))
 	}
-	// Blocks let the end of the context be noticed.
-	const blockBytes = 8 << 20
 	n := 0
 	for n < end {
 		if ctx.Err() != nil {
 			return n, context.Cause(ctx)
 		}
-		m, err := h.file.ReadAt(p[n:min(n+blockBytes, end)], off+int64(n))
+		m, err := h.file.ReadAt(p[n:min(n+*block, end)], off+int64(n))
 		n += m
 		switch {
 		case err == io.EOF && m == 0:
 			return n, fmt.Errorf("ends after %d of %d bytes: %w", off+int64(n), h.size, io.ErrUnexpectedEOF)
 		case err != nil && err != io.EOF: // an answer that is short is no end
+			*block = max(min(*block, end)/8, leastBlock)
 			return n, err
 		}
+		*block = min(2**block, blockBytes)
 	}
 	if n < len(p) {
 		return n, io.EOF

@@ -18,8 +18,10 @@ import (
 
 const (
 	createFlags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	// compareBytes is how much of a stored file is compared at a time.
+	// compareBytes is how much of a stored file is compared at a time. Behind a cut it is less, down to compareLeast: what has come when a
+	// connection breaks may be lost, and the next one may carry no more.
 	compareBytes = 256 << 10
+	compareLeast = 4 << 10
 )
 
 // Create implements store.Store. The data is collected before any of it is
@@ -48,13 +50,14 @@ type upload struct {
 	syncing  bool   // fsync was asked for
 	synced   bool   // and done
 	compared int64  // bytes of a file that has the name already
+	piece    int64  // how much is compared at a time
 	naming   bool   // a link or rename to the target was asked for
 	named    bool   // and done
 }
 
 // store sends a file and gives it its name.
 func (s *Store) store(ctx context.Context, name string, data *spool.Buffer) error {
-	u := &upload{store: s, data: data, target: s.path(name)}
+	u := &upload{store: s, data: data, target: s.path(name), piece: compareBytes}
 	err := s.do(ctx, transferWeight, func(a *attempt) error { return u.try(ctx, a) })
 	if err != nil && !u.named && ctx.Err() == nil {
 		u.abandon(ctx)
@@ -84,7 +87,7 @@ func (u *upload) try(ctx context.Context, a *attempt) error {
 	earlier := u.naming
 	if earlier && !u.named {
 		var err error
-		if u.named, err = u.isStored(ctx, a.conn); err != nil {
+		if u.named, err = u.isStored(ctx, a); err != nil {
 			return err
 		}
 	}
@@ -92,7 +95,7 @@ func (u *upload) try(ctx context.Context, a *attempt) error {
 		if err := u.send(ctx, a); err != nil {
 			return err
 		}
-		if err := u.name(ctx, a.conn, earlier); err != nil {
+		if err := u.name(ctx, a, earlier); err != nil {
 			return err
 		}
 		u.named = true
@@ -250,7 +253,8 @@ func (u *upload) explain(c *conn, err error) error {
 
 // name gives the temporary file its name, with the folders that are missing.
 // An earlier try may come through at any time.
-func (u *upload) name(ctx context.Context, c *conn, earlier bool) error {
+func (u *upload) name(ctx context.Context, a *attempt, earlier bool) error {
+	c := a.conn
 	err := u.publish(c)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := u.store.makeFolder(c, path.Dir(u.target)); err != nil {
@@ -259,7 +263,7 @@ func (u *upload) name(ctx context.Context, c *conn, earlier bool) error {
 		err = u.publish(c)
 	}
 	if earlier && err != nil && !c.isLost(err) {
-		if stored, _ := u.isStored(ctx, c); stored {
+		if stored, _ := u.isStored(ctx, a); stored {
 			return nil
 		}
 	}
@@ -305,8 +309,8 @@ func (u *upload) isTaken(c *conn) bool {
 
 // isStored reports whether the file of that name is the one to be stored. The
 // error is fs.ErrExist if it is another.
-func (u *upload) isStored(ctx context.Context, c *conn) (bool, error) {
-	info, err := c.sftp.Lstat(u.target)
+func (u *upload) isStored(ctx context.Context, a *attempt) (bool, error) {
+	info, err := a.sftp.Lstat(u.target)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -316,7 +320,9 @@ func (u *upload) isStored(ctx context.Context, c *conn) (bool, error) {
 	if !info.Mode().IsRegular() || info.Size() != u.data.Size() {
 		return false, fs.ErrExist
 	}
-	err = u.compare(ctx, c, u.target, &u.compared, info.Size())
+	before := u.compared
+	err = u.compare(ctx, a.conn, u.target, &u.compared, info.Size())
+	a.progress = a.progress || u.compared > before
 	if errors.Is(err, errDiffers) {
 		err = fs.ErrExist
 	}
@@ -339,18 +345,23 @@ func (u *upload) compare(ctx context.Context, c *conn, file string, done *int64,
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		want := ours[:min(compareBytes, size-*done)]
+		want := ours[:min(u.piece, size-*done)]
 		if _, err := u.data.ReadAt(want, *done); err != nil && err != io.EOF {
 			return err
 		}
 		n, err := f.ReadAt(theirs[:len(want)], *done)
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if n == 0 || !bytes.Equal(theirs[:n], want[:n]) {
+		if !bytes.Equal(theirs[:n], want[:n]) {
 			return errDiffers
 		}
-		*done += int64(n)
+		*done += int64(n) // also if the connection broke behind it: the next one may carry no more than this one
+		if err != nil && err != io.EOF {
+			u.piece = max(u.piece/8, compareLeast)
+			return err
+		}
+		if n == 0 {
+			return errDiffers
+		}
+		u.piece = min(2*u.piece, compareBytes)
 	}
 	return nil
 }
