@@ -18,21 +18,33 @@ import (
 type hooked struct {
 	Store
 	op, prefix string
-	skip       int // operations of the sort that go before
-	run        func() error
+
+	mu   sync.Mutex // guards what follows
+	skip int        // operations of the sort that go before
+	run  func() error
 }
 
 func (h *hooked) before(op, name string) error {
-	if h.run == nil || op != h.op || !strings.HasPrefix(name, h.prefix) {
+	if op != h.op || !strings.HasPrefix(name, h.prefix) {
 		return nil
 	}
-	if h.skip > 0 {
+	if run := h.take(); run != nil {
+		return run()
+	}
+	return nil
+}
+
+// take returns what is to be run, the one time that it is.
+func (h *hooked) take() func() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.run == nil || h.skip > 0 {
 		h.skip--
 		return nil
 	}
 	run := h.run
 	h.run = nil
-	return run()
+	return run
 }
 
 func (h *hooked) Create(ctx context.Context, name string, data io.Reader, size int64) error {
