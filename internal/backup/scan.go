@@ -275,7 +275,7 @@ func (r *run) sendTroubled(ctx context.Context, dir *dirRef, path string, stats 
 	u := newUnit(path, true)
 	u.unreadable = unreadable
 	jobs, _ := r.fill(ctx, dir, u, stats, old)
-	bad := map[string]error{}
+	bad, places := map[string]error{}, u.places(jobs)
 	for _, p := range problems {
 		r.problem(tree.Join(path, p.Stat.Name), p.Err, false)
 		if p.Stat.Kind == 0 || !tree.ValidName(p.Stat.Name) || (p.Stat.Kind == tree.Symlink) {
@@ -286,9 +286,24 @@ func (r *run) sendTroubled(ctx context.Context, dir *dirRef, path string, stats 
 		u.actions = append(u.actions, ActionModified)
 	}
 	if len(bad) > 0 {
+		for i, j := range jobs { // appending has moved the entries
+			j.entry = &u.entries[places[i]]
+		}
 		jobs = u.sort(jobs)
 	}
 	return r.sendJobs(ctx, u, jobs)
+}
+
+// places returns the number of each job's entry.
+func (u *unit) places(jobs []*job) []int {
+	places, k := make([]int, len(jobs)), 0
+	for i, j := range jobs { // both are in the same order
+		for j.entry != &u.entries[k] {
+			k++
+		}
+		places[i] = k
+	}
+	return places
 }
 
 // sort orders the unit's entries by name and lets jobs point to where theirs are then.
