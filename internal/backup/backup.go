@@ -146,6 +146,7 @@ type run struct {
 	blocks   blockPool
 	lists    listSaver
 	summary  Summary
+	leftOut  atomic.Int64 // entries that are not even in the tree, though they are there
 	damaged  error
 }
 
@@ -182,6 +183,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.summary.Unreadable += r.leftOut.Load()
 	return &Result{Root: root, Summary: r.summary, ParentDamaged: r.damaged}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -421,6 +422,31 @@ func (d failingDir) Open(ctx context.Context, st *tree.Stat) (source.File, error
 		return nil, &os.PathError{Op: "open", Path: st.Name, Err: os.ErrPermission}
 	}
 	return d.Dir.Open(ctx, st)
+}
+
+func (d failingDir) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
+	if st.Name == d.name && st.Kind == tree.Symlink {
+		return &os.PathError{Op: "readlink", Path: st.Name, Err: syscall.ENOSPC}
+	}
+	return d.Dir.Describe(ctx, st, e, f)
+}
+
+func TestLinkThatCannotBeReadIsCounted(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("to", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, mem.New(nil))
+	problems := 0
+	res, err := b.back(t.Context(), failing{localSource(t, dir), "link"}, pack.ChunkID{}, func(o *backup.Options) {
+		o.Problem = func(backup.Problem) { problems++ }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Summary.Unreadable != 1 || problems != 1 {
+		t.Errorf("unreadable %d, %d problems, want one of each", res.Summary.Unreadable, problems)
+	}
 }
 
 // growing is a source whose small files have become large when they are opened.

@@ -123,6 +123,7 @@ func (r *run) descend(ctx context.Context, dir *dirRef, path string, st *tree.St
 	below := tree.Join(path, st.Name)
 	if len(below) > tree.MaxPath {
 		r.problem(below, errors.New("path is too long"), false)
+		r.leftOut.Add(1)
 		return nil
 	}
 	child, err := dir.OpenDir(ctx, st)
@@ -279,6 +280,7 @@ func (r *run) sendTroubled(ctx context.Context, dir *dirRef, path string, stats 
 	for _, p := range problems {
 		r.problem(tree.Join(path, p.Stat.Name), p.Err, false)
 		if p.Stat.Kind == 0 || !tree.ValidName(p.Stat.Name) || (p.Stat.Kind == tree.Symlink) {
+			r.leftOut.Add(1)
 			continue // not even its kind is known: there is nothing to list
 		}
 		bad[p.Stat.Name] = p.Err
@@ -401,6 +403,7 @@ func (r *run) describe(ctx context.Context, dir *dirRef, path string, x *tree.En
 			if errors.Is(err, fs.ErrNotExist) {
 				return
 			}
+			r.leftOut.Add(1)
 		} else {
 			x.Marks, x.Problem = x.Marks|tree.MarkUnreadable, err.Error()
 		}
