@@ -20,7 +20,7 @@ install-test-tools:
 	@.ci/install-test-tools
 
 race:
-	$(GO) test -race -short -timeout 30m ./index ./repo ./internal/backup ./internal/chunks ./internal/durable ./internal/pull \
+	$(GO) test -race -short -timeout 30m ./index ./repo ./internal/backup ./internal/agent ./internal/chunks ./internal/durable ./internal/pull \
 		./internal/keyring ./internal/restore ./internal/source/... ./internal/store/... ./internal/target
 
 fuzz:
