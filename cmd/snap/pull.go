@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/snapkeep/snap/internal/config"
+	"github.com/snapkeep/snap/internal/enrol"
 	"github.com/snapkeep/snap/internal/guard"
 	"github.com/snapkeep/snap/internal/protocol"
 	"github.com/snapkeep/snap/internal/pull"
@@ -245,7 +246,7 @@ func (a *app) pulled(r *pull.Result) {
 	}
 	if r.Err != nil {
 		a.line(a.stderr, fmt.Sprintf("snap: %s: no snapshot was made: %v", r.Source, r.Err))
-		if hint := pullHint(code, r.Err); hint != "" {
+		if hint := pullHint(r.Source, code, r.Err); hint != "" {
 			a.line(a.stderr, "hint: "+hint)
 		}
 		return
@@ -269,19 +270,34 @@ func (a *app) pulled(r *pull.Result) {
 }
 
 // pullHint says what to do about a source that gave no snapshot.
-func pullHint(code int, err error) string {
+func pullHint(source string, code int, err error) string {
 	switch code {
 	case exitNoSource:
-		return "is it up, and can this server reach it? try: snap source test"
+		return "is it up, and can this server reach it? try: snap source test " + source
 	case exitHostKey:
+		if errors.Is(err, sshconn.ErrHostUnknown) {
+			return "log in once with ssh, and compare the key with what the host itself says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+		}
 		return "if the host was set up anew, compare the fingerprints and replace the line in known_hosts; else somebody is in between"
 	case exitRefused:
-		return "check the key of the pull here, its line in authorized_keys there, and what the policy there allows: snap source test"
+		return refusedHint(source, err)
 	case exitRootMissing:
 		return "check the path; is the disk mounted?"
 	}
 	_, hint := classify(err)
 	return hint
+}
+
+// refusedHint says what to do about a source that refused.
+func refusedHint(source string, err error) string {
+	var told *protocol.Error
+	switch {
+	case errors.As(err, &told):
+		return "if it shall be pulled, add it there to the policy, " + enrol.PolicyFile + ", or leave it out of the configuration here"
+	case errors.Is(err, sshconn.ErrNotRun):
+		return "mend there what it says, or set the machine up anew: snap source install " + source
+	}
+	return "check the key of the pull here and its line in authorized_keys there, or set the machine up anew: snap source install " + source
 }
 
 // pullCode returns the exit code of one result, and a word for it.

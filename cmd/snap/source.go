@@ -216,7 +216,7 @@ func (a *app) tested(name string, r *pull.Report, code int, err error) error {
 			return a.jsonLine(line)
 		}
 		a.line(a.stderr, fmt.Sprintf("snap: %s: %v", name, err))
-		if hint := pullHint(code, err); hint != "" {
+		if hint := pullHint(name, code, err); hint != "" {
 			a.line(a.stderr, "hint: "+hint)
 		}
 		return nil
@@ -278,7 +278,7 @@ func (a *app) sourceAudit(ctx context.Context, names []string) error {
 		attempts, err := pull.Audit(ctx, &c)
 		if err != nil {
 			code, _ := pullCode(&pull.Result{Err: err})
-			return fail(code, "%s: %w", names[i], err).withHint(pullHint(code, err))
+			return fail(code, "%s: %w", names[i], err).withHint(pullHint(names[i], code, err))
 		}
 		for _, x := range attempts {
 			if x.Verdict == enrol.Allowed {

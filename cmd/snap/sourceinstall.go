@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -93,7 +94,8 @@ func (a *app) sourceInstall(ctx context.Context, what string, f *installFlags) e
 	facts := &enrol.Facts{}
 	if !f.dryRun {
 		if facts, err = admin.Look(ctx); err != nil {
-			return fail(installCode(err), "log in as administrator: %w", err).withHint("try the login itself: ssh " + f.admin)
+			a.safe = "nothing was done there"
+			return fail(installCode(err), "log in as administrator: %w", err).withHint(loginHint(f, err))
 		}
 		if err := suits(facts, f); err != nil {
 			return err
@@ -120,6 +122,14 @@ func (a *app) sourceInstall(ctx context.Context, what string, f *installFlags) e
 		return nil
 	}
 	return a.addToConfig(f)
+}
+
+// loginHint says what to do about an administrator's login that failed.
+func loginHint(f *installFlags, err error) string {
+	if errors.Is(err, sshconn.ErrHostKey) {
+		return pullHint(f.name, exitHostKey, err)
+	}
+	return "try the login itself: ssh " + f.admin
 }
 
 func installCode(err error) int {
@@ -316,11 +326,13 @@ func (f *installFlags) sourceOf() config.Source {
 func (a *app) tryInstalled(ctx context.Context, f *installFlags) error {
 	c := f.sourceOf()
 	c.Transport = config.TransportAgent
-	c.Streams = slices.DeleteFunc(c.Streams, func(s config.Stream) bool { return s.Kind == "" }) // what the policy still lacks
 	report, err := pull.Look(ctx, f.name, &c)
 	code, _ := pullCode(&pull.Result{Err: err})
 	if err != nil {
 		return fail(code, "all steps were done, but the pull cannot connect: %w", err).withHint("try again with: snap source test " + f.name)
+	}
+	if len(report.Missing) > 0 {
+		a.notef("what is MISSING below has to be there before a pull; streams are completed in %s there, or given here: --stream NAME=KIND:KEY=VALUE", enrol.PolicyFile)
 	}
 	return a.tested(f.name, report, exitOK, nil)
 }

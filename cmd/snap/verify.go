@@ -103,7 +103,7 @@ func (a *app) verifySources(ctx context.Context, p *pull.Puller, names []string,
 		}
 		if err != nil {
 			a.line(a.stderr, fmt.Sprintf("snap: %s: %v", name, err))
-			if hint := pullHint(code, err); hint != "" {
+			if hint := pullHint(name, code, err); hint != "" {
 				a.line(a.stderr, "hint: "+hint)
 			}
 			continue

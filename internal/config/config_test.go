@@ -58,6 +58,8 @@ func TestParseRejects(t *testing.T) {
 		{"streams without an agent", "sources:\n  here:\n    transport: local\n    streams: [{name: a}]\n", "line 4: source \"here\": streams need the agent"},
 		{"snapshot twice", source("snapshots: [a, a]"), `line 5: source "web1": snapshot "a" stands twice`},
 		{"snapshots without an agent", "sources:\n  here:\n    transport: local\n    paths: [/a]\n    snapshots: [a]\n", "line 5: source \"here\": snapshots need the agent"},
+		{"unknown kind of stream", source("streams: [{name: a, kind: postgres}]"), `kind "postgres": there are postgresql, mysql, mariadb, sqlite, command; did you mean "postgresql"?`},
+		{"a tab", "sources:\n\tweb1:\n", `not by tabs`},
 		{"unknown compression", source("compress: yes"), `compress "yes": there are auto, on, off`},
 		{"bad pattern", source(`exclude: ["[a"]`), "line 5"},
 		{"bad marker", source("exclude_if_present: [a/b]"), "exclude_if_present"},

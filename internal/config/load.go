@@ -141,7 +141,11 @@ func wanted(goType string) string {
 func explain(err error) error {
 	var te *yaml.TypeError
 	if !errors.As(err, &te) {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if strings.Contains(text, "cannot start any token") {
+			text += ": lines are indented by blanks, not by tabs, and text that begins with a sign stands in quotes"
+		}
+		return errors.New(text)
 	}
 	var lines []string
 	for _, e := range te.Errors {
@@ -182,7 +186,7 @@ func choice(what, value string, known ...string) error {
 	if slices.Contains(known, value) {
 		return nil
 	}
-	hint := ""
+	hint, known := "", slices.DeleteFunc(known, func(k string) bool { return k == "" })
 	if best := nearest(value, known); best != "" {
 		hint = fmt.Sprintf("; did you mean %q?", best)
 	}

@@ -189,6 +189,7 @@ mv -f %[1]s.new %[1]s
 
 func (w Wish) policy() Step {
 	return Step{Title: "say in " + PolicyFile + " what may be read and run", Script: "set -eu\nmkdir -p " + path.Dir(PolicyFile) + "\nchmod 0755 " + path.Dir(PolicyFile) + "\n" +
+		"[ ! -e " + PolicyFile + " ] || cp -p " + PolicyFile + " " + PolicyFile + ".old\n" +
 		hereDocument(PolicyFile, "0644", w.Policy) + Program + " agent check\n"}
 }
 

@@ -107,12 +107,22 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// explain makes an error of what a command said before it ended.
-func (t *tail) explain(name string, err error) error {
+// text returns what was said.
+func (t *tail) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	said := strings.TrimSpace(string(t.data))
-	err = fmt.Errorf("%s: %q: %w", name, said, err)
+	return strings.TrimSpace(string(t.data))
+}
+
+// tell adds to an error what a command said before it ended, in one line.
+func (t *tail) tell(name string, err error) error {
+	return fmt.Errorf("%s: %q: %w", name, strings.ReplaceAll(t.text(), "\n", "; "), err)
+}
+
+// explain makes an error of what a command said before it ended.
+func (t *tail) explain(name string, err error) error {
+	said := t.text()
+	err = t.tell(name, err)
 	switch {
 	case strings.Contains(said, "Host key verification failed"):
 		return errors.Join(ErrHostKey, err)

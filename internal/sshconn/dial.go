@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -105,7 +106,7 @@ func (d *Dialer) Exec(ctx context.Context, command string) (*Conn, error) {
 		return said, s.Start(command)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("run %q: %w", command, err)
+		return nil, fmt.Errorf("run %s: %w", brief(command), err)
 	}
 	conn.Reader = &remoteOutput{r: conn.Reader, session: session, said: said}
 	return conn, nil
@@ -315,6 +316,15 @@ func (w *laterWriter) to(next io.Writer) {
 	w.data = nil
 }
 
+// brief is a command as errors name it: a script is cut off behind its beginning.
+func brief(command string) string {
+	const most = 40
+	if first, _, cut := strings.Cut(command, "\n"); cut || len(first) > most {
+		return strconv.Quote(first[:min(len(first), most)]) + "…"
+	}
+	return strconv.Quote(command)
+}
+
 // remoteOutput explains the end of a remote command's output by how it ended and what it said.
 type remoteOutput struct {
 	r       io.Reader
@@ -335,7 +345,7 @@ func (o *remoteOutput) Read(p []byte) (int, error) {
 	select {
 	case waitErr := <-ended:
 		if errors.As(waitErr, &exit) || (waitErr == nil && err == io.EOF) {
-			return n, fmt.Errorf("%w: %w", ErrNotRun, o.said.explain("remote command", cmp.Or(waitErr, err)))
+			return n, fmt.Errorf("%w: %w", ErrNotRun, o.said.tell("remote command", cmp.Or(waitErr, err)))
 		}
 	case <-time.After(exitGrace):
 	}

@@ -10,6 +10,9 @@ import (
 // known.
 var ErrHostKey = errors.New("host key verification failed")
 
+// ErrHostUnknown is the ErrHostKey of a host of which no key is known.
+var ErrHostUnknown = fmt.Errorf("%w: the host is not known", ErrHostKey)
+
 // ErrConfig says that a configuration or an address asks for what cannot be
 // done.
 var ErrConfig = errors.New("ssh configuration")

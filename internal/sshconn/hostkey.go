@@ -44,8 +44,8 @@ func (k *hostKeys) verify(_ string, remote net.Addr, key ssh.PublicKey) error {
 	var unknown *knownhosts.KeyError
 	if errors.As(err, &unknown) {
 		if len(unknown.Want) == 0 {
-			return fmt.Errorf("%w: no key of %s is known, and it shows %s: compare it, then add it to known_hosts",
-				ErrHostKey, knownhosts.Normalize(k.address), fingerprint)
+			return fmt.Errorf("%w: %s shows %s: compare it, then add it to known_hosts",
+				ErrHostUnknown, knownhosts.Normalize(k.address), fingerprint)
 		}
 		return fmt.Errorf("%w: %s shows %s, but %s:%d has another: somebody may be listening, or the server has changed",
 			ErrHostKey, knownhosts.Normalize(k.address), fingerprint, unknown.Want[0].Filename, unknown.Want[0].Line)

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -217,13 +218,24 @@ func TestFilesInDoubtAreReadAgain(t *testing.T) {
 	write(t, rand.New(rand.NewPCG(6, 6)), filepath.Join(root, "file"), 100_000)
 	r := vault(t)
 	dial := serveAt(t, &server.Policy{Roots: []string{root}}, func() time.Time { return time.Now().Add(-time.Hour) })
-	for round := range 3 {
-		res, _, err := pull(t, r, dial, "web1", agent.Options{Roots: []string{root}})
-		if err != nil {
+	o := agent.Options{Roots: []string{root}}
+	var err error
+	if o.Files, o.Database, err = r.SourceChunkers("web1"); err != nil {
+		t.Fatal(err)
+	}
+	for round, want := range []repo.ItemAction{repo.ItemNew, repo.ItemReread, repo.ItemReread} {
+		var action repo.ItemAction
+		s := agent.New(dial, o)
+		res, err := r.Backup(t.Context(), repo.BackupOptions{Source: s, SourceName: "web1", Item: func(i repo.Item) {
+			if i.Kind == tree.Regular {
+				action = i.Action
+			}
+		}})
+		if err := errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if res.Summary.FilesUnmodified != 0 {
-			t.Errorf("round %d: a file in doubt was taken for unchanged", round)
+		if action != want {
+			t.Errorf("round %d: a file in doubt is %q, want %q", round, action, want)
 		}
 		if round > 0 && res.Summary.DataChunks != 0 {
 			t.Errorf("round %d: %d chunks of it were stored again", round, res.Summary.DataChunks)
