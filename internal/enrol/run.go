@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/snapkeep/snap/internal/sshconn"
 )
@@ -68,8 +69,13 @@ type Facts struct {
 	From    string // the address that the machine sees connections of this server come from
 }
 
+// lookTime bounds the first questions to a machine.
+const lookTime = 2 * time.Minute
+
 // Look asks a machine for its facts.
 func (h *Host) Look(ctx context.Context) (*Facts, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("%w: no answer within %v", ErrPlan, lookTime))
+	defer cancel()
 	out, err := h.Run(ctx, "uname -sm; id -u", nil)
 	if err != nil {
 		return nil, err
