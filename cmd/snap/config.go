@@ -27,45 +27,13 @@ SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 		Short:   "Check the configuration",
 		Example: "  snap config validate --config /etc/snap/snap.yaml",
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			name, err := a.configFile()
-			if err != nil {
-				return err
-			}
-			conf, err := a.loadConfig()
-			if err != nil {
-				return err
-			}
-			if a.global.json {
-				return a.jsonLine(map[string]any{"message_type": "config", "file": name, "sources": slices.Sorted(maps.Keys(conf.Sources))})
-			}
-			a.printf("%s is good: %s", name, term.Count(int64(len(conf.Sources)), "source"))
-			return nil
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.configValidate() },
 	}, &cobra.Command{
 		Use:     "show",
 		Short:   "Show what holds for each source, with the defaults filled in",
 		Example: "  snap config show",
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			conf, err := a.loadConfig()
-			if err != nil {
-				return err
-			}
-			if a.global.json {
-				values, err := config.Values(conf)
-				if err != nil {
-					return err
-				}
-				return a.jsonLine(values)
-			}
-			text, err := config.Show(conf)
-			if err != nil {
-				return err
-			}
-			a.printf("%s", strings.TrimSpace(text))
-			return nil
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.configShow() },
 	}, &cobra.Command{
 		Use:     "example",
 		Short:   "Print a commented example",
@@ -90,4 +58,40 @@ SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 		},
 	})
 	return c
+}
+
+func (a *app) configValidate() error {
+	name, err := a.configFile()
+	if err != nil {
+		return err
+	}
+	conf, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if a.global.json {
+		return a.jsonLine(map[string]any{"message_type": "config", "file": name, "sources": slices.Sorted(maps.Keys(conf.Sources))})
+	}
+	a.printf("%s is good: %s", name, term.Count(int64(len(conf.Sources)), "source"))
+	return nil
+}
+
+func (a *app) configShow() error {
+	conf, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if a.global.json {
+		values, err := config.Values(conf)
+		if err != nil {
+			return err
+		}
+		return a.jsonLine(values)
+	}
+	text, err := config.Show(conf)
+	if err != nil {
+		return err
+	}
+	a.printf("%s", strings.TrimSpace(text))
+	return nil
 }
