@@ -276,7 +276,7 @@ func pullHint(source string, code int, err error) string {
 		return "is it up, and can this server reach it? try: snap source test " + source
 	case exitHostKey:
 		if errors.Is(err, sshconn.ErrHostUnknown) {
-			return "log in once with ssh, and compare the key with what the host itself says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+			return "log in once with ssh, and compare what it shows with what the host itself says: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
 		}
 		return "if the host was set up anew, compare the fingerprints and replace the line in known_hosts; else somebody is in between"
 	case exitRefused:
