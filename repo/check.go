@@ -194,10 +194,15 @@ func (c *checking) log(ctx context.Context) error {
 
 // checkFile opens a small file and returns what is wrong with it.
 func (r *Repo) checkFile(ctx context.Context, name string) error {
-	if kind, id := classify(name); kind == fileParity {
+	kind, id := classify(name)
+	if kind == fileParity {
 		return checkParity(ctx, r.store, id)
 	}
-	data, err := sealed.ReadFile(ctx, r.store, name, int64(sealed.Index.Limit)+1024)
+	read := sealed.ReadFile
+	if kind == fileIndex {
+		read = sealed.ReadIndexFile
+	}
+	data, err := read(ctx, r.store, name, int64(sealed.Index.Limit)+1024)
 	if err != nil {
 		return err
 	}

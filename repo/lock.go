@@ -112,18 +112,22 @@ func (r *Repo) SetObjectLock(ctx context.Context, o *ObjectLock) error {
 
 // locked returns the store as one that can lock, and how files are locked.
 func (r *Repo) locked(ctx context.Context) (lockStore, *ObjectLock, error) {
-	settings, err := r.Settings(ctx)
-	if err != nil {
-		return nil, nil, err
+	lock := r.objectLock
+	if !r.applied || !r.opts.OneRun {
+		settings, err := r.Settings(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		lock = settings.ObjectLock
 	}
-	if settings.ObjectLock == nil {
+	if lock == nil {
 		return nil, nil, ErrNotLocked
 	}
 	s, ok := able[lockStore](r.store)
 	if !ok {
 		return nil, nil, ErrCannotLock
 	}
-	return s, settings.ObjectLock, nil
+	return s, lock, nil
 }
 
 // lockPlan is what the files are that live snapshots need, and until when they are needed at least.

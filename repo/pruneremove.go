@@ -191,7 +191,7 @@ func (p *pruner) dropIfThere(ctx context.Context, name string) error {
 	if p.o.DryRun {
 		return nil
 	}
-	if err := p.r.drop(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := p.r.discard(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -77,12 +77,15 @@ type Repo struct {
 	heads   heads
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served
 
+	applied    bool        // the settings were read when the repository was opened
 	objectLock *ObjectLock // that the settings ask for, nil for none
 	unlocked   error       // why files are stored without the lock that the settings ask for
 
 	cuttersOnce     sync.Once // makes what follows
 	files, database *chunker.Cutter
 	cuttersErr      error
+
+	bodies snapshotBodies
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/snapkeep/snap/internal/sealed"
@@ -104,7 +105,7 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	var out []*Snapshot
 	var errs []error
 	for _, id := range ids {
-		s, err := r.loadSnapshot(ctx, kind, id)
+		s, err := r.listedSnapshot(ctx, kind, id)
 		switch {
 		case err == nil:
 			s.Trashed = kind == sealed.Trash
@@ -126,6 +127,48 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	return out, errors.Join(errs...)
 }
 
+// keptBodies bounds the bytes of snapshot records that are kept in memory.
+const keptBodies = 4 << 20
+
+// snapshotBodies are records of snapshots that were loaded. The hash in the name vouches that they stay what they are.
+type snapshotBodies struct {
+	mu    sync.Mutex // guards what follows
+	byID  map[pack.ID][]byte
+	bytes int
+}
+
+// listedSnapshot is loadSnapshot for one that a listing shows. With OneRun one that was loaded before is not loaded again.
+func (r *Repo) listedSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
+	body, err := r.snapshotBody(ctx, kind, id)
+	return decodeSnapshot(id, body, err)
+}
+
+func (r *Repo) snapshotBody(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error) {
+	if kind != sealed.Snapshot || !r.opts.OneRun {
+		return r.records.Load(ctx, kind, id)
+	}
+	b := &r.bodies
+	b.mu.Lock()
+	body := b.byID[id]
+	b.mu.Unlock()
+	if body != nil {
+		return body, nil
+	}
+	body, err := r.records.Load(ctx, kind, id)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.bytes += len(body); b.bytes <= keptBodies {
+		if b.byID == nil {
+			b.byID = map[pack.ID][]byte{}
+		}
+		b.byID[id] = body
+	}
+	return body, nil
+}
+
 // listSnapshots lists the records of a kind and the labels. The first time in a run the listing of Open will do.
 func (r *Repo) listSnapshots(ctx context.Context, kind sealed.Kind) (lister, error) {
 	if kind == sealed.Snapshot {
@@ -138,6 +181,11 @@ func (r *Repo) listSnapshots(ctx context.Context, kind sealed.Kind) (lister, err
 
 func (r *Repo) loadSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
 	body, err := r.records.Load(ctx, kind, id)
+	return decodeSnapshot(id, body, err)
+}
+
+// decodeSnapshot decodes the body of a record, or adds the snapshot to the error of loading it.
+func decodeSnapshot(id pack.ID, body []byte, err error) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", short(id), err)
 	}

@@ -54,5 +54,6 @@ func (r *Repo) applySettings(ctx context.Context, from lister) {
 	if r.opts.PackSize == 0 {
 		r.opts.PackSize = s.PackSize
 	}
+	r.applied = true
 	r.objectLock, r.unlocked = s.ObjectLock, r.lockNew(s.ObjectLock)
 }

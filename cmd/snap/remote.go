@@ -52,7 +52,11 @@ func (a *app) storeOptions() (repo.StoreOptions, error) {
 
 // unreachable adds what may help if a store on another machine does not answer as it should.
 func unreachable(at place, err error) error {
-	err = fmt.Errorf("open repository: %w", err)
+	return withReason(at, fmt.Errorf("open repository: %w", err))
+}
+
+// withReason gives an error its exit code and hint if it is one of a place elsewhere.
+func withReason(at place, err error) error {
 	switch {
 	case errors.Is(err, repo.ErrHostKey):
 		return fail(exitHostKey, "%w", err).withHint("compare the key with the server's, then add it: ssh-keyscan HOST >> ~/.ssh/known_hosts")

@@ -154,7 +154,7 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return err
 	}
 	opts.StateDir, opts.Place, opts.AcceptRollback = a.stateDir(), at.identity(), a.global.acceptRollback
-	store, err := a.openStore(ctx, at, a.global.asOf != "" && a.command != copyName)
+	store, err := a.openRepoStore(ctx, at, a.global.asOf != "" && a.command != copyName)
 	if err != nil {
 		return err
 	}
@@ -168,8 +168,11 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 	}
 	opts.OneRun = true
 	r, err := repo.Open(ctx, store, credential, opts)
-	if err != nil {
+	if errors.Is(err, repo.ErrNoRepository) || errors.Is(err, fs.ErrNotExist) {
 		return notHere(at, err)
+	}
+	if err != nil {
+		return withReason(at, err)
 	}
 	debug.FreeOSMemory() // what the derivation of the key took is not needed again
 	if guarded[a.command] && a.global.asOf == "" {
@@ -219,6 +222,35 @@ func (a *app) past(store repo.Store) (repo.Store, error) {
 
 // openStore opens the store of a repository, as it was at the time of --as-of if past is set.
 func (a *app) openStore(ctx context.Context, at place, past bool) (repo.Store, error) {
+	store, err := a.openPlace(ctx, at, past)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
+		store.Close()
+		return nil, notHere(at, repo.ErrNoRepository)
+	} else if err != nil {
+		store.Close()
+		return nil, unreachable(at, err)
+	}
+	return a.limit(store)
+}
+
+// openRepoStore is openStore before the repository is opened, which tells as well whether it is there: nobody looks at it before that where it would
+// take a request, unless a person is to be asked for a passphrase.
+func (a *app) openRepoStore(ctx context.Context, at place, past bool) (repo.Store, error) {
+	if !strings.HasPrefix(at.location, "s3:") || !a.asksNobody() {
+		return a.openStore(ctx, at, past)
+	}
+	store, err := a.openPlace(ctx, at, past)
+	if err != nil {
+		return nil, err
+	}
+	return a.limit(store)
+}
+
+// openPlace opens the store at a place, whatever is in it.
+func (a *app) openPlace(ctx context.Context, at place, past bool) (repo.Store, error) {
 	o, err := a.storeOptions()
 	if err != nil {
 		return nil, err
@@ -234,14 +266,7 @@ func (a *app) openStore(ctx context.Context, at place, past bool) (repo.Store, e
 		}
 		store = was
 	}
-	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
-		store.Close()
-		return nil, notHere(at, repo.ErrNoRepository)
-	} else if err != nil {
-		store.Close()
-		return nil, unreachable(at, err)
-	}
-	return a.limit(store)
+	return store, nil
 }
 
 // storeError tells a place that cannot be understood from one that cannot be opened.

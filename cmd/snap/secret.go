@@ -228,3 +228,13 @@ func (a *app) credential(s *secret) (*repo.Credential, error) {
 func isSSHKey(file []byte) bool {
 	return strings.HasPrefix(strings.TrimSpace(string(file)), "-----BEGIN")
 }
+
+// asksNobody reports whether the environment or a flag gives the passphrase or key of the repository, so that no person is asked for it.
+func (a *app) asksNobody() bool {
+	s := &a.global.secret
+	given := s.passwordFile != "" || s.passwordCommand != "" || s.passwordFD >= 0 || s.identity != ""
+	for _, suffix := range []string{"PASSWORD_FD", "PASSWORD_COMMAND", "PASSWORD_FILE", "IDENTITY_FILE", "PASSWORD"} {
+		given = given || a.getenv(s.variable+suffix) != ""
+	}
+	return given
+}

@@ -130,7 +130,7 @@ type Options struct {
 	NoOwner     bool // leaves files to whoever runs the restore
 	NoXattrs    bool // sets no extended attributes
 
-	// Far says that each read of the Store takes long: fewer and larger ones are made, of up to 16 MiB for each worker.
+	// Far says that each read of the Store takes long: fewer and larger ones are made, of up to 18 MiB for each worker.
 	Far bool
 
 	Workers  int       // 0 means the number of processors, at least 2
@@ -158,8 +158,8 @@ const (
 	maxReadBytes  = 2 << 20
 	maxGap        = 256 << 10
 	// Of stores that are far away.
-	farReadBytes = 16 << 20
-	farGap       = 1 << 20
+	farReadBytes = 18 << 20 // a pack of the default size in two reads
+	farGap       = 2 << 20
 )
 
 func (o Options) withDefaults() Options {

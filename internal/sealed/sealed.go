@@ -155,6 +155,11 @@ func ReadFile(ctx context.Context, store Store, name string, limit int64) ([]byt
 	return readFile(ctx, store, name, limit, firstRead)
 }
 
+// ReadIndexFile is ReadFile for an index file, which is larger than others.
+func ReadIndexFile(ctx context.Context, store Store, name string, limit int64) ([]byte, error) {
+	return readFile(ctx, store, name, limit, firstReadIndex)
+}
+
 // readFile is ReadFile that begins with a range of first bytes.
 func readFile(ctx context.Context, store Store, name string, limit, first int64) ([]byte, error) {
 	data := make([]byte, min(limit+1, first))
