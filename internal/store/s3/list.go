@@ -68,8 +68,8 @@ func (s *Store) list(ctx context.Context, prefix, after string, page int, fn fun
 }
 
 // ListEach calls fn for each file whose name begins with one of the prefixes, which end in a slash. What stands between two folders is listed as
-// well if it fits into the same request: so it makes no more requests than List would for one folder after the other, and one if all is in
-// a page. Folders are listed in the order of their names, whatever the order of the prefixes.
+// well if it fits into the same request: so it makes one request if all is in a page, and
+// otherwise at most one more for each folder than List would for one after the other. Folders are listed in the order of their names, whatever the order of the prefixes.
 func (s *Store) ListEach(ctx context.Context, prefixes []string, fn func(name string, size int64, modTime time.Time) error) error {
 	prefixes = slices.Sorted(slices.Values(prefixes))
 	var after string
