@@ -83,7 +83,7 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 	// The index is listed behind the last snapshot that comes to light, or what that one needs may be missing.
 	for known := -1; known < len(v.snapshots); {
 		known = len(v.snapshots)
-		from, err := listOnce(ctx, p.r.store, sealed.Index.Prefix, sealed.Prune.Prefix, "data/", "meta/")
+		from, err := listOnce(ctx, p.r.store, sealed.Index.Prefix, sealed.Prune.Prefix)
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +217,12 @@ func (p *pruner) lookAtPacks(ctx context.Context, from lister, v *view) (err err
 		}
 	}
 	p.r.indexMu.Unlock()
-	if v.packs, err = p.r.listPacks(ctx, from); err != nil {
+	// Behind the index: a pack that it names and that no listing shows is taken for one that is gone.
+	packs, err := listOnce(ctx, p.r.store, "data/", "meta/")
+	if err != nil {
+		return err
+	}
+	if v.packs, err = p.r.listPacks(ctx, packs); err != nil {
 		return err
 	}
 	v.lost, err = p.r.lostPacks(ctx, v.packs)

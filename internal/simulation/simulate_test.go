@@ -384,8 +384,12 @@ func (m *machine) boot() {
 		crash = m.rng.IntN(120)
 	}
 	m.store = &unreliable{trace: m.trace, purge: m.w.purge, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
+	var st repo.Store = m.store
+	if m.id%2 == 1 {
+		st = &far{m.store}
+	}
 	var err error
-	if m.repo, err = m.w.open(m.store, m.w.keys.full, m.now); err != nil {
+	if m.repo, err = m.w.open(st, m.w.keys.full, m.now); err != nil {
 		if m.repo = nil; !m.store.dead() {
 			m.w.t.Errorf("open by machine %d: %v", m.id, err)
 		}
@@ -517,6 +521,9 @@ func (m *machine) prune(ctx context.Context) string {
 	}
 	res, err := m.repo.Prune(ctx, o)
 	m.expect(what, err)
+	if res == nil { // it ended before it began
+		res = &repo.PruneResult{}
+	}
 	m.w.count(func(c *simCounts) {
 		c.prunes++
 		if res.Rescued > 0 {
@@ -643,6 +650,21 @@ func (u *unreliable) Stat(ctx context.Context, name string) (size int64, at time
 }
 
 func (u *unreliable) Close() error { return nil }
+
+// far is an unreliable store that is elsewhere: it lists several folders in one go, and what a run has put is not looked at one by one. A listing takes a
+// while, so that each folder is seen at a time of its own, in the order of their names.
+type far struct{ *unreliable }
+
+func (f *far) Remote() bool { return true }
+
+func (f *far) ListEach(ctx context.Context, prefixes []string, fn func(string, int64, time.Time) error) error {
+	for _, prefix := range slices.Sorted(slices.Values(prefixes)) {
+		if err := f.List(ctx, prefix, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Spool keeps the file in memory until it is committed: what was written before has no name, and no effect.
 func (u *unreliable) Spool(context.Context) (io.WriteCloser, func(context.Context, string) error, error) {
