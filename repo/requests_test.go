@@ -1,0 +1,61 @@
+package repo
+
+import (
+	"net/http"
+	"sync/atomic"
+	"testing"
+
+	"github.com/snapkeep/snap/internal/s3test"
+	"github.com/snapkeep/snap/internal/store/s3"
+)
+
+// countAll counts requests.
+type countAll struct {
+	http.RoundTripper
+	n *atomic.Int64
+}
+
+func (c countAll) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.n.Add(1)
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// TestRunsMakeFewRequests counts the requests of whole runs on an S3 server, from opening the repository on: what each run costs whatever it stores.
+func TestRunsMakeFewRequests(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	var n atomic.Int64
+	at := s3.Location{Host: server.Proxy.Addr(), Plain: true, Bucket: "few", Prefix: "r"}
+	store, err := s3.Create(t.Context(), at, s3.Options{Credentials: server.Credentials(), Region: "us-east-1", Unique: isUnique,
+		Wrap: func(t http.RoundTripper) http.RoundTripper { return countAll{t, &n} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	made := newTestRepo(t, store, Options{})
+	mustBack(t, made, "one", randomFiles(1, 4, 100_000))
+	credential, err := Passphrase("correct horse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(what string, most int64, fn func(r *Repo)) {
+		t.Helper()
+		n.Store(0)
+		r, err := Open(t.Context(), store, credential, Options{OneRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		fn(r)
+		if got := n.Load(); got > most {
+			t.Errorf("%s: %d requests, want %d at most", what, got, most)
+		}
+	}
+	run("snapshots", 4, func(r *Repo) {
+		if all, err := r.Snapshots(t.Context(), Filter{}); err != nil || len(all) != 1 {
+			t.Errorf("%d snapshots, %v", len(all), err)
+		}
+	})
+	run("a backup", 21, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
+	run("another source", 22, func(r *Repo) { mustBack(t, r, "other", randomFiles(3, 4, 100_000)) })
+}
