@@ -247,6 +247,9 @@ func (c *beginCall) question() (protocol.Type, []byte, error) {
 }
 
 func (c *beginCall) answer(f *protocol.Frame) error {
+	if err := only(f, protocol.Begin); err != nil {
+		return err
+	}
 	m, err := protocol.ParseBeginAnswer(f.Payload)
 	if err != nil {
 		return err
@@ -273,8 +276,26 @@ func (c *beginCall) end(err error) {
 type ping struct{ done chan struct{} }
 
 func (p *ping) question() (protocol.Type, []byte, error) { return protocol.Ping, nil, nil }
-func (p *ping) answer(*protocol.Frame) error             { return nil }
 func (p *ping) end(error)                                { close(p.done) }
+
+func (p *ping) answer(f *protocol.Frame) error {
+	if err := only(f, protocol.Ping); err != nil {
+		return err
+	}
+	_, err := protocol.ParseEmpty(f.Payload)
+	return err
+}
+
+// only refuses what is not the one frame of an answer to a question of the type.
+func only(f *protocol.Frame, kind protocol.Type) error {
+	switch {
+	case f.Type != kind|protocol.Answer:
+		return errors.New("an answer of another type")
+	case f.More:
+		return errors.New("an answer in more than one frame")
+	}
+	return nil
+}
 
 // send asks a question, without waiting until it is written: who reads answers may not wait for an agent that reads no
 // questions. The call is told of everything that becomes of it. It must not be called from a call's methods with locks held
@@ -402,9 +423,6 @@ func (l *link) receive(frames *protocol.Reader) error {
 			return err
 		}
 		if err := l.deliver(&f); err != nil {
-			if !errors.Is(err, source.ErrBroken) {
-				err = fmt.Errorf("%w: %w", ErrProtocol, err)
-			}
 			return err
 		}
 	}
@@ -427,13 +445,26 @@ func (l *link) deliver(f *protocol.Frame) error {
 	if f.Type == protocol.Failed {
 		err := refusal(f.Payload)
 		if errors.Is(err, source.ErrBroken) || f.More {
+			if !f.More {
+				p.end(fmt.Errorf("%w: malformed error", ErrProtocol))
+			}
 			return fmt.Errorf("%w: malformed error", ErrProtocol)
 		}
 		p.end(err)
 		return nil
 	}
-	if err := p.answer(f); err != nil {
-		p.end(err)
+	err := p.answer(f)
+	if err == nil && f.More && len(f.Payload) == 0 {
+		err = errors.New("a frame of nothing, and more to come")
+	}
+	if err != nil {
+		if !errors.Is(err, source.ErrBroken) {
+			err = fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		l.mu.Lock()
+		delete(l.calls, f.ID) // it ends once
+		l.mu.Unlock()
+		p.end(err) // who waits must not take it for the error of a file
 		return err
 	}
 	if !f.More {
