@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(agentPolicy); name != "" {
 		os.Exit(beAgent(name))
 	}
+	if folder := os.Getenv(killedRepo); folder != "" {
+		os.Exit(beKilled(folder))
+	}
 	os.Exit(m.Run())
 }
 
