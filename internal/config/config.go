@@ -88,6 +88,7 @@ type Limits struct {
 	Time    Duration `yaml:"time" doc:"that it may take; default 24h"`
 	Bytes   Size     `yaml:"bytes" doc:"of file data that the source may send; default 64 TiB"`
 	Entries int64    `yaml:"entries" doc:"files and folders; default 200000000"`
+	Memory  Size     `yaml:"memory" doc:"that the list of a folder takes here, with those of the folders above it; default 256 MiB, enough for some 800000 entries"`
 	Idle    Duration `yaml:"idle" doc:"without a sign of the source; default 60s"`
 }
 
