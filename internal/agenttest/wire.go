@@ -113,7 +113,12 @@ type Question struct {
 	Handle uint64
 	Offset uint64
 	Most   uint64
+	// Options are the bits of a begin.
+	Options uint64
 }
+
+// CompressAnswers is the bit of Options that asks for compressed answers.
+const CompressAnswers = 16
 
 // Dir is a directory that is asked for, and what the server has of it.
 type Dir struct {
@@ -162,6 +167,13 @@ func (q *Question) parse(c *cursor) {
 	last, end := "", int64(0)
 	var inode uint64
 	switch q.Kind {
+	case Begin:
+		for range 2 { // roots, devices
+			for range c.varint() {
+				c.text()
+			}
+		}
+		q.Options = c.varint()
 	case List:
 		for range c.varint() {
 			last = c.shared(last)

@@ -200,18 +200,39 @@ func (l *link) begin(ctx context.Context) error {
 	return nil
 }
 
-// measure takes the time of a round trip.
+// measure takes the time of round trips.
 func (l *link) measure(ctx context.Context) error {
-	c := &ping{done: make(chan struct{})}
-	sent := time.Now()
-	l.send(c)
-	if err := l.s.wait(ctx, c.done); err != nil {
-		return err
+	var rounds [3]time.Duration
+	for i := range rounds {
+		c := &ping{done: make(chan struct{})}
+		sent := time.Now()
+		l.send(c)
+		if err := l.s.wait(ctx, c.done); err != nil {
+			return err
+		}
+		rounds[i] = time.Since(sent)
 	}
 	l.mu.Lock()
-	l.slow = time.Since(sent) > time.Millisecond
+	l.slow = slowLine(rounds[:])
 	l.mu.Unlock()
 	return nil
+}
+
+// slowLine tells a slow line from a machine that is busy: there the quickest of some round trips is quick.
+func slowLine(rounds []time.Duration) bool { return slices.Min(rounds) > time.Millisecond }
+
+// compresses reports whether the agent is asked to compress: over a slow line, and where a past makes it little, so that each byte counts
+// for more than the time that it takes.
+func (l *link) compresses() bool {
+	switch l.s.o.Compress {
+	case CompressOn:
+		return true
+	case CompressOff:
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slow || (l.s.past != nil && !l.s.past.Empty())
 }
 
 // beginning returns the begin message.
@@ -223,7 +244,7 @@ func (l *link) beginning() *protocol.BeginRequest {
 		set bool
 		bit uint64
 	}{{o.OneFileSystem, protocol.OneFileSystem}, {o.ExcludeCaches, protocol.ExcludeCaches}, {o.NoXattrs, protocol.NoXattrs}, {o.WithAtime, protocol.WithAtime},
-		{o.Compress == CompressOn || (o.Compress == CompressAuto && l.slow), protocol.CompressAnswers}} {
+		{l.compresses(), protocol.CompressAnswers}} {
 		if opt.set {
 			m.Options |= opt.bit
 		}

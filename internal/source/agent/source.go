@@ -33,7 +33,7 @@ type Compression string
 
 // The ways of compression.
 const (
-	CompressAuto Compression = ""    // if the round trip takes more than a millisecond
+	CompressAuto Compression = ""    // if the round trip takes more than a millisecond, or snapshots of the source are there already
 	CompressOn   Compression = "on"  // always
 	CompressOff  Compression = "off" // never
 )
