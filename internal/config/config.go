@@ -52,7 +52,7 @@ type Source struct {
 	Tags  []string `yaml:"tags" doc:"tags of the snapshots"`
 	Keep  *Keep    `yaml:"keep" doc:"which snapshots stay; without it the policy stored in the repository holds, and without that all stay"`
 
-	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default: over slow lines, and once there are snapshots), on or off"`
+	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default), over slow lines and once there are snapshots; on; off"`
 	Limits   Limits `yaml:"limits" doc:"what one pull may take"`
 	Guards   Guards `yaml:"guards" doc:"when a snapshot is suspicious"`
 	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server"`
