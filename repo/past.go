@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/chunks"
@@ -21,8 +22,9 @@ import (
 )
 
 const (
-	receivedLimit = 4 << 20 // chunks of a run that are remembered, at about 40 bytes of memory each
-	receivedBatch = 1 << 10 // chunks that are noted in the state folder at once
+	receivedLimit = 4 << 20     // chunks of a run that are remembered, at about 40 bytes of memory each
+	receivedBatch = 1 << 10     // chunks that are noted in the state folder at once
+	receivedEvery = time.Second // and how long they wait at most for the next one: a run that is killed has noted the rest
 )
 
 // Names that a Source needs that has less to read for what is stored of it.
@@ -166,6 +168,7 @@ type journal struct {
 	path string
 	file *os.File
 	buf  []byte
+	last time.Time // of a flush; of the system's clock, since nothing depends on it
 }
 
 // load calls fn with each id. A journal that cannot be read is none.
@@ -187,9 +190,10 @@ func (j *journal) load(fn func(pack.ChunkID)) {
 
 func (j *journal) add(id pack.ChunkID) error {
 	j.buf = append(j.buf, id[:]...)
-	if len(j.buf) < receivedBatch*len(id) {
+	if len(j.buf) < receivedBatch*len(id) && time.Since(j.last) < receivedEvery {
 		return nil
 	}
+	j.last = time.Now()
 	return j.flush()
 }
 

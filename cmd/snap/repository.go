@@ -167,6 +167,9 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return err
 	}
 	opts.OneRun = true
+	if writers[a.command] {
+		credential = credential.AsWriter()
+	}
 	r, err := repo.Open(ctx, store, credential, opts)
 	if errors.Is(err, repo.ErrNoRepository) || errors.Is(err, fs.ErrNotExist) {
 		return notHere(at, err)
@@ -180,6 +183,10 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 	}
 	return errors.Join(fn(r), r.Close())
 }
+
+// writers are the commands that read no file data: of a full key slot they take what a writer's has. A source that breaks into the
+// decoder of a pull finds no key to what was stored before.
+var writers = map[string]bool{"snap pull": true, "snap verify": true, "snap forget": true, "snap prune": true}
 
 // guarded are the commands that compare the repository with what this machine has seen of it before.
 var guarded = map[string]bool{"snap backup": true, "snap snapshots": true, "snap check": true, "snap forget": true, "snap undelete": true, "snap prune": true,

@@ -74,6 +74,7 @@ internal/crashtest: internal/verifier
 internal/simulation:
 internal/sshdtest: internal/sshconn
 internal/sftptest:
+internal/agenttest:
 repo/sourcetest: internal/source internal/tree
 repo/storetest:
 internal/goldentest:
@@ -99,7 +100,7 @@ crypto: internal/durable internal/enrol internal/keyring internal/pull internal/
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
 golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
 golang.org/x/crypto/ssh: internal/enrol internal/keyring internal/sshconn internal/sshdtest cmd/snap
-github.com/zeebo/blake3: internal/agent internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
+github.com/zeebo/blake3: internal/agent internal/agenttest internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
 
 # Compression, and what mends.
 compress:

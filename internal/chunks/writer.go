@@ -19,6 +19,7 @@ import (
 const (
 	DefaultPackSize      = 32 << 20
 	checkpointBytes      = 256 << 20       // of packs between two index files
+	firstCheckpoint      = 64 << 20        // of a run that has written little so far
 	checkpointInterval   = 2 * time.Minute // between two index files
 	maxIndexRows         = 200_000         // of an index file
 	segmentQueue         = 4               // sealed segments waiting for the packer, a class
@@ -187,7 +188,7 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
 			delete(w.claimed, c.ID)
 		}
 	}
-	due := w.rowsLen >= maxIndexRows || w.bytes >= checkpointBytes || w.opts.Now().Sub(w.written) >= checkpointInterval
+	due := w.rowsLen >= maxIndexRows || w.bytes >= min(checkpointBytes, max(firstCheckpoint, w.stats.PackBytes/8)) || w.opts.Now().Sub(w.written) >= checkpointInterval
 	w.mu.Unlock()
 	if !due {
 		return nil

@@ -52,7 +52,7 @@ type Source struct {
 	Tags  []string `yaml:"tags" doc:"tags of the snapshots"`
 	Keep  *Keep    `yaml:"keep" doc:"which snapshots stay; without it the policy stored in the repository holds, and without that all stay"`
 
-	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default), on or off"`
+	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default), over slow lines and once there are snapshots; on; off"`
 	Limits   Limits `yaml:"limits" doc:"what one pull may take"`
 	Guards   Guards `yaml:"guards" doc:"when a snapshot is suspicious"`
 	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server"`
@@ -88,6 +88,7 @@ type Limits struct {
 	Time    Duration `yaml:"time" doc:"that it may take; default 24h"`
 	Bytes   Size     `yaml:"bytes" doc:"of file data that the source may send; default 64 TiB"`
 	Entries int64    `yaml:"entries" doc:"files and folders; default 200000000"`
+	Memory  Size     `yaml:"memory" doc:"that the list of a folder takes here, with those of the folders above it; default 256 MiB, enough for some 800000 entries"`
 	Idle    Duration `yaml:"idle" doc:"without a sign of the source; default 60s"`
 }
 

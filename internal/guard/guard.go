@@ -14,6 +14,7 @@ import (
 // Look is what guards compare: one snapshot in figures.
 type Look struct {
 	Files, Bytes    int64 // all regular files, and their sizes
+	Unreadable      int64 // entries of which the content is missing, though they count
 	New, Changed    int64 // files
 	Added, Packed   int64 // bytes of new file data, and what is stored of them; of the time before: of all snapshots
 	Machine         string
@@ -70,6 +71,9 @@ func Check(now, before *Look, l Limits) (found []Finding) {
 		return found
 	}
 	checkSize(now, before, l, add)
+	if more := now.Unreadable - before.Unreadable; share(more, now.Files) > l.Shrink && before.Files >= fewFiles {
+		add(Missing, "%d of %d files cannot be read, before %d", now.Unreadable, now.Files, before.Unreadable)
+	}
 	if before.Machine != "" && now.Machine != before.Machine && !l.NewHost {
 		add(Missing, "another machine answers: machine id %q, before %q", now.Machine, before.Machine)
 	}

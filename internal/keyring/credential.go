@@ -20,6 +20,15 @@ const maxKeyFileSize = 1 << 20
 type Credential struct {
 	typ        SlotType
 	identities []*identity // those that need neither a program nor a person come first
+	writer     bool        // of a full slot only a writer's secrets are taken
+}
+
+// AsWriter returns a Credential that opens the same slots, and takes of a full one only what is in a writer's: the content identity is
+// not kept, nor even parsed. It belongs to the same goroutine as c.
+func (c *Credential) AsWriter() *Credential {
+	w := *c
+	w.writer = true
+	return &w
 }
 
 // identity is an age identity and what is known about it.

@@ -11,7 +11,8 @@
 // content identity: whoever opens it can deduplicate, list, forget and prune, and
 // can seal file data for the repository, but can read no file data that another
 // run sealed. That is the work of [ContentKeys], which opens the content keys of
-// earlier runs and knows those of this run.
+// earlier runs and knows those of this run. Whoever holds a full slot and has a writer's work to do
+// opens it with [Credential.AsWriter].
 //
 // # What a slot proves
 //

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -23,6 +24,9 @@ import (
 // childFolder names the environment variable that makes this test program the
 // process whose memory is searched.
 const childFolder = "SNAP_KEYRING_TEST_CHILD"
+
+// childAsWriter names the variable that makes the child open a full slot as a writer.
+const childAsWriter = "SNAP_KEYRING_TEST_AS_WRITER"
 
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(childFolder); folder != "" {
@@ -44,10 +48,14 @@ func workInChild(folder string) error {
 	}
 	config := must(ParseConfig(must(os.ReadFile(filepath.Join(folder, ConfigName)))))
 	credential := must(AgeIdentities(must(io.ReadAll(io.LimitReader(os.Stdin, 75))), nil))
+	if os.Getenv(childAsWriter) != "" {
+		credential = credential.AsWriter()
+	}
 	o, err := Open(context.Background(), config, files, credential)
 	if err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // as a command does
 	k := must(NewContentKey(rand.Reader))
 	wrapped := must(o.Secrets.WrapContentKey(k))
 	ring := NewContentKeys(o.Secrets, config.ID, func(context.Context, seal.KeyID) ([]byte, error) { return wrapped.Data, nil })
@@ -84,6 +92,11 @@ func TestWriterProcessHoldsNoIdentity(t *testing.T) {
 	if found := searchChild(t, folder, writer.secret, RoleWriter, needles); len(found) > 0 {
 		t.Errorf("a writer's memory holds %v", found)
 	}
+	t.Setenv(childAsWriter, "1")
+	if found := searchChild(t, folder, owner.secret, RoleWriter, needles); len(found) > 0 {
+		t.Errorf("the memory of one who opened a full slot as a writer holds %v", found)
+	}
+	t.Setenv(childAsWriter, "")
 	found := searchChild(t, folder, owner.secret, RoleFull, needles)
 	if !found["seed"] || !found["identity"] {
 		t.Errorf("the search does not find the identity where it is: found %v", found)

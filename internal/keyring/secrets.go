@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -183,8 +184,8 @@ func (s *Secrets) encode(config *Config, envelope *slotFile) ([]byte, error) {
 }
 
 // decodeSecrets reverses encode and compares with the config and the envelope. Errors are
-// ErrNewer, ErrConfigSwapped, or tell of damage.
-func decodeSecrets(data []byte, config *Config, envelope *slotFile) (*Secrets, error) {
+// ErrNewer, ErrConfigSwapped, or tell of damage. For a writer the content identity is not looked at.
+func decodeSecrets(data []byte, config *Config, envelope *slotFile, writer bool) (*Secrets, error) {
 	o, err := parseObject(data)
 	if err != nil {
 		return nil, err
@@ -208,11 +209,28 @@ func decodeSecrets(data []byte, config *Config, envelope *slotFile) (*Secrets, e
 	if s.recipient, err = age.ParseHybridRecipient(o.text("recipient")); err != nil {
 		o.failf("content recipient is malformed")
 	}
-	s.identity = o.identity(envelope.Role, s.recipient)
+	if !writer || envelope.Role == RoleWriter {
+		s.identity = o.identity(envelope.Role, s.recipient)
+	} else if !o.has("identity") {
+		o.failf("a full slot holds no content identity")
+	}
 	if o.err != nil {
 		return nil, o.err
 	}
 	return s, s.validate()
+}
+
+// blankIdentity overwrites the content identity in the content of a slot, before others make copies of it.
+func blankIdentity(plain []byte) {
+	_, value, found := bytes.Cut(plain, []byte(`"identity"`))
+	value = bytes.TrimLeft(value, " \t\r\n:")
+	if !found || len(value) == 0 || value[0] != '"' {
+		return
+	}
+	value, _, _ = bytes.Cut(value[1:], []byte(`"`))
+	for i := range value {
+		value[i] = 'x'
+	}
 }
 
 func (o *object) polynomial() uint64 {

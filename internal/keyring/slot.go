@@ -264,12 +264,16 @@ func (s *Slot) open(config *Config, credential *Credential) (*Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrDamagedSlot, err)
 	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxFileSize+1))
-	if err != nil {
+	plain := make([]byte, maxFileSize+1) // one that does not grow, and leaves no copies behind
+	defer clear(plain)
+	n, err := io.ReadFull(r, plain)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, fmt.Errorf("%w: %v", ErrDamagedSlot, err)
 	}
-	defer clear(plain)
-	secrets, err := decodeSecrets(plain, config, &s.file)
+	if credential.writer {
+		blankIdentity(plain[:n])
+	}
+	secrets, err := decodeSecrets(plain[:n], config, &s.file, credential.writer)
 	if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, ErrConfigSwapped) {
 		err = fmt.Errorf("%w: %w", ErrDamagedSlot, err)
 	}

@@ -366,11 +366,11 @@ func FuzzDecodeSecrets(f *testing.F) {
 	f.Add(must(s.encode(c, &writer)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, e := range []*slotFile{&full, &writer} {
-			got, err := decodeSecrets(data, c, e)
+			got, err := decodeSecrets(data, c, e, false)
 			if err != nil {
 				continue
 			}
-			again, err := decodeSecrets(must(got.encode(c, e)), c, e)
+			again, err := decodeSecrets(must(got.encode(c, e)), c, e, false)
 			if err != nil || again.Fingerprint() != got.Fingerprint() || again.Role() != got.Role() {
 				t.Fatalf("%q is read and not written: %v", data, err)
 			}

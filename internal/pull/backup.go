@@ -83,7 +83,7 @@ func (p *Puller) check(c *config.Source, s *repo.Snapshot, good *history, touche
 func lookOf(s *repo.Snapshot) *guard.Look {
 	l := &guard.Look{}
 	if x := s.Summary; x != nil {
-		l.Files, l.Bytes, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
+		l.Files, l.Bytes, l.Unreadable, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.Unreadable, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
 	}
 	if s.Origin != nil {
 		l.Machine, l.Mounts = string(s.Origin.Machine), s.Origin.Mounts

@@ -31,16 +31,23 @@ func wellDay() *day {
 
 const attackDay = 60 // the first day on which all is wrong
 
-// TestNoScenarioAgesOutGoodData lives through 400 days of a source that goes wrong on the 60th, in 12 ways. What is kept of the days before must
+// TestNoScenarioAgesOutGoodData lives through 400 days of a source that goes wrong on the 60th, in 14 ways. What is kept of the days before must
 // stay, whatever comes.
 func TestNoScenarioAgesOutGoodData(t *testing.T) {
 	for name, wrong := range map[string]func(d *day, n int){
-		"empty":                    func(d *day, _ int) { d.Summary = snapshot.Summary{} },
-		"half of the files gone":   func(d *day, _ int) { d.Files, d.FilesNew = 490, 0 },
-		"half of the bytes gone":   func(d *day, _ int) { d.Bytes /= 3 },
-		"root missing":             func(d *day, _ int) { d.missing = []string{"/srv"} },
-		"file system not mounted":  func(d *day, _ int) { d.mounts = map[string]string{"/srv": "ext4 at /"} },
-		"no file system at all":    func(d *day, _ int) { d.mounts = map[string]string{"/srv": ""} },
+		"empty":                   func(d *day, _ int) { d.Summary = snapshot.Summary{} },
+		"half of the files gone":  func(d *day, _ int) { d.Files, d.FilesNew = 490, 0 },
+		"half of the bytes gone":  func(d *day, _ int) { d.Bytes /= 3 },
+		"root missing":            func(d *day, _ int) { d.missing = []string{"/srv"} },
+		"file system not mounted": func(d *day, _ int) { d.mounts = map[string]string{"/srv": "ext4 at /"} },
+		"no file system at all":   func(d *day, _ int) { d.mounts = map[string]string{"/srv": ""} },
+		"nothing can be read":     func(d *day, _ int) { d.FilesNew, d.FilesChanged, d.Unreadable = 0, 0, 1000 },
+		"read but for a tenth, then not at all": func(d *day, n int) {
+			d.Unreadable = 900
+			if n > attackDay+100 {
+				d.Unreadable = 1000
+			}
+		},
 		"another machine":          func(d *day, _ int) { d.machine = "m2" },
 		"a machine without a name": func(d *day, _ int) { d.machine = "" },
 		// From the second day on the attacker changes nothing: what counts is the difference to the last good day.

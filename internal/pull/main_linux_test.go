@@ -32,6 +32,13 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(agentPolicy); name != "" {
 		os.Exit(beAgent(name))
 	}
+	if name := os.Getenv(evilAgent); name != "" {
+		evil()[name].agent.Serve(standard{})
+		os.Exit(0)
+	}
+	if folder := os.Getenv(killedRepo); folder != "" {
+		os.Exit(beKilled(folder))
+	}
 	os.Exit(m.Run())
 }
 

@@ -128,7 +128,7 @@ func AgentOptions(c *config.Source) agent.Options {
 	return agent.Options{Roots: c.Paths, Devices: c.Devices, Excludes: c.Exclude, ExcludesFold: c.IExclude, ExcludeIfPresent: c.ExcludeIfPresent,
 		ExcludeCaches: is(c.ExcludeCaches), LargerThan: int64(c.ExcludeLargerThan), OneFileSystem: is(c.OneFileSystem), AllowMissing: true,
 		Compress: compression(c.Compress),
-		Limits:   agent.Limits{Bytes: int64(c.Limits.Bytes), Entries: c.Limits.Entries, Idle: c.Limits.Idle.Or(0)}}
+		Limits:   agent.Limits{Bytes: int64(c.Limits.Bytes), Entries: c.Limits.Entries, Memory: int64(c.Limits.Memory), Idle: c.Limits.Idle.Or(0)}}
 }
 
 func compression(s string) agent.Compression {

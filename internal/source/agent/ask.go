@@ -31,8 +31,8 @@ func (c *single) question() (protocol.Type, []byte, error) {
 }
 
 func (c *single) answer(f *protocol.Frame) error {
-	if f.Type != c.kind|protocol.Answer {
-		return errors.New("an answer of another type")
+	if err := only(f, c.kind); err != nil {
+		return err
 	}
 	return c.take(f.Payload)
 }
@@ -204,6 +204,9 @@ func (s *Source) Hashes(ctx context.Context, paths []string, fn func(path string
 		var all []*protocol.FileHash
 		err := s.askMany(ctx, protocol.Hash, (&protocol.HashRequest{Paths: part}).Append(nil), func() { all = nil }, func(b []byte) error {
 			return protocol.ParseFileHashes(b, func(h *protocol.FileHash) error {
+				if len(all) == len(part) {
+					return fmt.Errorf("more hashes than the %d that were asked for", len(part))
+				}
 				all = append(all, h)
 				return nil
 			})
@@ -232,6 +235,13 @@ type many struct {
 func (c *many) question() (protocol.Type, []byte, error) {
 	c.reset()
 	return c.single.question()
+}
+
+func (c *many) answer(f *protocol.Frame) error {
+	if f.Type != c.kind|protocol.Answer {
+		return errors.New("an answer of another type")
+	}
+	return c.take(f.Payload)
 }
 
 func (s *Source) askMany(ctx context.Context, kind protocol.Type, payload []byte, reset func(), take func([]byte) error) error {

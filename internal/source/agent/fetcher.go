@@ -23,9 +23,15 @@ const (
 	largeAhead  = 16 << 20 // of a large file that were asked for and not used
 	largeRead   = 8 << 20  // bytes of a large file that a question asks for
 	largeHashes = 48 << 20 // bytes of a large file whose hashes a question asks for
+	smallHeld   = 64 << 20 // bytes of memory that small files take, whatever they were listed as
 	fetchBytes  = 4 << 20  // of chunks that are fetched by one question
 
 	questionPaths = 1 << 20 // bytes of the paths of a question
+
+	// A file has at most fewPieces pieces, and one for each leastPiece bytes: a cutter has a least size, and holes are made of blocks.
+	fewPieces  = 64
+	leastPiece = 512
+	partCost   = 192 // bytes of memory of a part, about
 )
 
 // fetcher brings the content of files.
@@ -40,6 +46,7 @@ type fetcher struct {
 	unknown []*file // small ones whose hash is not known: to be sent
 	flying  int     // questions for small files under way
 	held    int64   // bytes of small files that were asked for and not used
+	taken   int64   // bytes of memory of small files that came and were not used
 }
 
 func newFetcher(s *Source) *fetcher { return &fetcher{s: s, files: map[string]*file{}} }
@@ -48,9 +55,9 @@ func newFetcher(s *Source) *fetcher { return &fetcher{s: s, files: map[string]*f
 type file struct {
 	f     *fetcher
 	path  string
-	stat  tree.Stat // as it was listed
-	size  int64     // that was counted in held
-	small bool
+	stat  tree.Stat     // as it was listed
+	size  int64         // that was counted in held
+	small bool          // changed by open only
 	ready chan struct{} // a small file's: closed when it is complete
 
 	// What follows is guarded by mu; of a small file that is ready it belongs to the reader.
@@ -66,8 +73,12 @@ type file struct {
 	asking bool  // a question for items is under way
 	flying int64 // bytes of chunks that are being fetched
 	held   int64 // bytes in parts
-	err    error
-	done   bool // ready is closed
+	pieces int64 // that came so far
+	cost   int64 // a small file's: bytes of memory, counted in taken
+	// dropped says that a small file took too much room while it was not needed: it is read again as a large one.
+	dropped bool
+	err     error
+	done    bool // ready is closed
 
 	// Of the reader.
 	current *part
@@ -201,13 +212,16 @@ func (f *fetcher) open(ctx context.Context, path string, st *tree.Stat) (source.
 	}
 	x.mu.Lock()
 	err, whole := x.err, x.whole
+	if x.small = whole; !whole {
+		x.dropped = false
+	}
 	x.mu.Unlock()
 	if err != nil {
 		x.Close()
 		return nil, err
 	}
 	if !whole {
-		return f.openLarge(ctx, x) // it has grown
+		return f.openLarge(ctx, x) // it has grown, or there was no room for it
 	}
 	return x, nil
 }
@@ -230,6 +244,37 @@ func (f *fetcher) release(x *file) {
 	x.size = 0
 	f.mu.Unlock()
 	f.pump(false)
+}
+
+// takes notes that a small file takes more memory. What was listed as small may have grown, come in many pieces or with large attributes:
+// if all of them take too much this one is dropped. x.mu is held.
+func (f *fetcher) takes(x *file, more int64) {
+	if !x.small || x.dropped {
+		return
+	}
+	x.cost += more
+	f.mu.Lock()
+	f.taken += more
+	full := f.taken > smallHeld
+	f.mu.Unlock()
+	if full {
+		x.dropped = true
+		x.restart()
+	}
+}
+
+// restart forgets all that came of a file, so that it can be read again. x.mu is held.
+func (x *file) restart() {
+	x.parts, x.told, x.pieces, x.begun, x.before, x.flaw, x.after, x.held, x.whole = nil, 0, 0, false, tree.Entry{}, nil, nil, 0, false
+	x.giveBack()
+}
+
+// giveBack gives back the memory of a small file. x.mu is held.
+func (x *file) giveBack() {
+	x.f.mu.Lock()
+	x.f.taken -= x.cost
+	x.f.mu.Unlock()
+	x.cost = 0
 }
 
 // known looks a chunk up in what is stored of the source.
@@ -325,16 +370,21 @@ func (c *readCall) begin(x *file, it *protocol.Item) error {
 		return fmt.Errorf("file %q is of kind %d, %d bytes long", x.path, it.Entry.Kind, it.Entry.Size)
 	}
 	c.inside, c.sum = true, 0
-	if x.begun {
+	if x.begun || x.dropped {
 		return nil
 	}
-	var xattrs int64
-	for _, a := range it.Entry.Xattrs {
-		xattrs += int64(len(a.Name) + len(a.Value))
-	}
+	xattrs := xattrBytes(it.Entry.Xattrs)
 	x.begun, x.before, x.flaw = true, it.Entry, it.Err
 	x.moved.Broadcast()
+	c.f.takes(x, xattrs)
 	return c.f.s.count(0, 0, xattrs)
+}
+
+func xattrBytes(all []tree.Xattr) (n int64) {
+	for _, a := range all {
+		n += int64(len(a.Name) + len(a.Value))
+	}
+	return n
 }
 
 // content takes a piece of content. x.mu is held.
@@ -342,8 +392,15 @@ func (c *readCall) content(x *file, it *protocol.Item) error {
 	if !c.inside || c.sum >= c.limit() {
 		return fmt.Errorf("content of file %q that was not asked for", x.path)
 	}
+	if x.dropped { // it is read again when it is needed
+		c.sum += it.Length
+		return c.f.s.count(0, int64(len(it.Data)), 0)
+	}
 	if x.told+it.Length > x.before.Size || x.told+it.Length < 0 {
 		return fmt.Errorf("file %q is longer than the %d bytes it began with", x.path, x.before.Size)
+	}
+	if x.pieces++; x.pieces > fewPieces+(x.told+it.Length)/leastPiece {
+		return fmt.Errorf("%w: file %q comes in %d pieces at %d bytes", ErrLimit, x.path, x.pieces, x.told)
 	}
 	p := &part{offset: x.told, length: it.Length}
 	switch it.Kind {
@@ -371,6 +428,7 @@ func (c *readCall) content(x *file, it *protocol.Item) error {
 	c.sum += it.Length
 	x.parts = append(x.parts, p)
 	x.moved.Broadcast()
+	c.f.takes(x, partCost+int64(len(it.Data)))
 	return nil
 }
 
@@ -379,9 +437,13 @@ func (c *readCall) ended(x *file, it *protocol.Item) error {
 	if !c.inside || (!it.Whole && c.sum < c.limit()) {
 		return fmt.Errorf("file %q ends too early", x.path)
 	}
+	c.next, c.inside = c.next+1, false
+	if x.dropped {
+		x.complete()
+		return nil
+	}
 	after := it.Entry.Stat
 	x.after, x.whole = &after, it.Whole
-	c.next, c.inside = c.next+1, false
 	x.moved.Broadcast()
 	if !x.small {
 		return nil

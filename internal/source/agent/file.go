@@ -153,6 +153,7 @@ func (x *file) Close() error {
 	there := x.closed
 	x.closed = true
 	x.parts, x.data, x.current = nil, nil, nil
+	x.giveBack()
 	x.mu.Unlock()
 	if !there && x.size > 0 {
 		x.f.release(x)

@@ -200,18 +200,39 @@ func (l *link) begin(ctx context.Context) error {
 	return nil
 }
 
-// measure takes the time of a round trip.
+// measure takes the time of round trips.
 func (l *link) measure(ctx context.Context) error {
-	c := &ping{done: make(chan struct{})}
-	sent := time.Now()
-	l.send(c)
-	if err := l.s.wait(ctx, c.done); err != nil {
-		return err
+	var rounds [3]time.Duration
+	for i := range rounds {
+		c := &ping{done: make(chan struct{})}
+		sent := time.Now()
+		l.send(c)
+		if err := l.s.wait(ctx, c.done); err != nil {
+			return err
+		}
+		rounds[i] = time.Since(sent)
 	}
 	l.mu.Lock()
-	l.slow = time.Since(sent) > time.Millisecond
+	l.slow = slowLine(rounds[:])
 	l.mu.Unlock()
 	return nil
+}
+
+// slowLine tells a slow line from a machine that is busy: there the quickest of some round trips is quick.
+func slowLine(rounds []time.Duration) bool { return slices.Min(rounds) > time.Millisecond }
+
+// compresses reports whether the agent is asked to compress: over a slow line, and where a past makes it little, so that each byte counts
+// for more than the time that it takes.
+func (l *link) compresses() bool {
+	switch l.s.o.Compress {
+	case CompressOn:
+		return true
+	case CompressOff:
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.slow || (l.s.past != nil && !l.s.past.Empty())
 }
 
 // beginning returns the begin message.
@@ -223,7 +244,7 @@ func (l *link) beginning() *protocol.BeginRequest {
 		set bool
 		bit uint64
 	}{{o.OneFileSystem, protocol.OneFileSystem}, {o.ExcludeCaches, protocol.ExcludeCaches}, {o.NoXattrs, protocol.NoXattrs}, {o.WithAtime, protocol.WithAtime},
-		{o.Compress == CompressOn || (o.Compress == CompressAuto && l.slow), protocol.CompressAnswers}} {
+		{l.compresses(), protocol.CompressAnswers}} {
 		if opt.set {
 			m.Options |= opt.bit
 		}
@@ -247,6 +268,9 @@ func (c *beginCall) question() (protocol.Type, []byte, error) {
 }
 
 func (c *beginCall) answer(f *protocol.Frame) error {
+	if err := only(f, protocol.Begin); err != nil {
+		return err
+	}
 	m, err := protocol.ParseBeginAnswer(f.Payload)
 	if err != nil {
 		return err
@@ -273,8 +297,26 @@ func (c *beginCall) end(err error) {
 type ping struct{ done chan struct{} }
 
 func (p *ping) question() (protocol.Type, []byte, error) { return protocol.Ping, nil, nil }
-func (p *ping) answer(*protocol.Frame) error             { return nil }
 func (p *ping) end(error)                                { close(p.done) }
+
+func (p *ping) answer(f *protocol.Frame) error {
+	if err := only(f, protocol.Ping); err != nil {
+		return err
+	}
+	_, err := protocol.ParseEmpty(f.Payload)
+	return err
+}
+
+// only refuses what is not the one frame of an answer to a question of the type.
+func only(f *protocol.Frame, kind protocol.Type) error {
+	switch {
+	case f.Type != kind|protocol.Answer:
+		return errors.New("an answer of another type")
+	case f.More:
+		return errors.New("an answer in more than one frame")
+	}
+	return nil
+}
 
 // send asks a question, without waiting until it is written: who reads answers may not wait for an agent that reads no
 // questions. The call is told of everything that becomes of it. It must not be called from a call's methods with locks held
@@ -402,9 +444,6 @@ func (l *link) receive(frames *protocol.Reader) error {
 			return err
 		}
 		if err := l.deliver(&f); err != nil {
-			if !errors.Is(err, source.ErrBroken) {
-				err = fmt.Errorf("%w: %w", ErrProtocol, err)
-			}
 			return err
 		}
 	}
@@ -427,13 +466,26 @@ func (l *link) deliver(f *protocol.Frame) error {
 	if f.Type == protocol.Failed {
 		err := refusal(f.Payload)
 		if errors.Is(err, source.ErrBroken) || f.More {
+			if !f.More {
+				p.end(fmt.Errorf("%w: malformed error", ErrProtocol))
+			}
 			return fmt.Errorf("%w: malformed error", ErrProtocol)
 		}
 		p.end(err)
 		return nil
 	}
-	if err := p.answer(f); err != nil {
-		p.end(err)
+	err := p.answer(f)
+	if err == nil && f.More && len(f.Payload) == 0 {
+		err = errors.New("a frame of nothing, and more to come")
+	}
+	if err != nil {
+		if !errors.Is(err, source.ErrBroken) {
+			err = fmt.Errorf("%w: %w", ErrProtocol, err)
+		}
+		l.mu.Lock()
+		delete(l.calls, f.ID) // it ends once
+		l.mu.Unlock()
+		p.end(err) // who waits must not take it for the error of a file
 		return err
 	}
 	if !f.More {

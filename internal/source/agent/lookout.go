@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 	"sync"
 
 	"github.com/snapkeep/snap/internal/protocol"
@@ -20,7 +21,11 @@ const (
 	listRuns    = 8 << 10  // and what is known of them
 	listsAhead  = 16       // questions under way
 	dirsAhead   = 8 << 10  // directories that were asked for and not used
-	entriesHeld = 64 << 10 // entries in these; about 300 bytes each
+	entriesHeld = 64 << 10 // entries in these
+	listsHeld   = 64 << 20 // bytes of memory of these; what comes beyond is dropped and asked for again
+	pathsHeld   = 16 << 20 // bytes of the paths that were asked for or found
+	depthLimit  = 2000     // directories above a directory; what lies deeper is a problem
+	entryCost   = 300      // bytes of memory of an entry, about, without what its length depends on
 )
 
 // lookout asks for directories before the scanner does, in path order: those of the tree that the run compares with, and
@@ -37,6 +42,9 @@ type lookout struct {
 	used   string              // the directory that was used last
 	began  bool                // used is one
 	held   int                 // entries in asked
+	cost   int64               // bytes of memory of what was answered and not used
+	paths  int                 // bytes of the paths in found and asked
+	open   int64               // bytes of memory of listings in use
 	flying int                 // questions under way
 }
 
@@ -51,6 +59,13 @@ type listing struct {
 	problems []protocol.DirProblem
 	err      error
 	failed   bool // err says that the whole directory could not be opened
+
+	last    string // name that came last
+	count   int    // entries and problems that came
+	cost    int64  // bytes of memory
+	size    int64  // the same with what was dropped
+	wanted  bool   // the scanner waits for it
+	dropped bool   // there was no room for it
 }
 
 func newLookout(ctx context.Context, s *Source) (*lookout, error) {
@@ -144,14 +159,46 @@ func (l *lookout) list(ctx context.Context, path string) (*listing, error) {
 			l.ask(urgent)
 		}
 	}
-	if err := l.s.wait(ctx, d.done); err != nil {
-		return nil, err
+	for {
+		l.mu.Lock()
+		d.wanted = true
+		l.mu.Unlock()
+		if err := l.s.wait(ctx, d.done); err != nil {
+			return nil, err
+		}
+		if !d.dropped {
+			break
+		}
+		l.s.log.Debug("a listing is asked for again, for which there was no room", "directory", path)
+		d = &listing{path: path, runs: d.runs, done: make(chan struct{}), wanted: true}
+		l.mu.Lock()
+		l.put(d)
+		l.flying++
+		l.mu.Unlock()
+		l.ask([]*listing{d})
 	}
 	l.mu.Lock()
 	l.drop(path)
+	l.open += d.cost
 	l.mu.Unlock()
 	l.pump()
 	return d, nil
+}
+
+// put notes a directory that is asked for. l.mu is held.
+func (l *lookout) put(d *listing) {
+	if l.asked[d.path] == nil {
+		l.paths += len(d.path)
+	}
+	l.asked[d.path] = d
+	heap.Push(&l.order, d.path)
+}
+
+// closed gives back the memory of a listing that was in use.
+func (l *lookout) closed(d *listing) {
+	l.mu.Lock()
+	l.open -= d.cost
+	l.mu.Unlock()
 }
 
 // passOver drops what was asked for and lies before path: the scanner will not come to it any more. l.mu is held.
@@ -160,7 +207,7 @@ func (l *lookout) passOver(path string) {
 		l.drop(heap.Pop(&l.order).(string))
 	}
 	for len(l.found) > 0 && tree.ComparePaths(l.found[0], path) < 0 {
-		heap.Pop(&l.found)
+		l.paths -= len(heap.Pop(&l.found).(string))
 	}
 	for {
 		next, ok, err := l.old.peek(l.ctx)
@@ -178,6 +225,8 @@ func (l *lookout) drop(path string) {
 		return
 	}
 	delete(l.asked, path)
+	l.paths -= len(path)
+	l.cost -= d.cost
 	if d.counted {
 		l.held -= len(d.entries)
 		d.counted = false
@@ -190,8 +239,7 @@ func (l *lookout) urgent(path string) *listing {
 	if next, ok, err := l.old.peek(l.ctx); err == nil && ok && next == path {
 		d.runs = l.old.take()
 	}
-	l.asked[path] = d
-	heap.Push(&l.order, path)
+	l.put(d)
 	l.flying++
 	return d
 }
@@ -215,14 +263,13 @@ func (l *lookout) batch() (batch []*listing) {
 		return nil
 	}
 	paths, runs := 0, 0
-	for len(batch) < listBatch && paths < questionPaths && runs < listRuns && l.held < entriesHeld && len(l.asked) < dirsAhead {
+	for len(batch) < listBatch && paths < questionPaths && runs < listRuns && l.held < entriesHeld && l.cost < listsHeld/2 && len(l.asked) < dirsAhead && l.paths < 2*pathsHeld {
 		d := l.candidate()
 		if d == nil {
 			break
 		}
 		d.done = make(chan struct{})
-		l.asked[d.path] = d
-		heap.Push(&l.order, d.path)
+		l.put(d)
 		batch = append(batch, d)
 		paths, runs = paths+len(d.path), runs+len(d.runs)
 	}
@@ -247,6 +294,7 @@ func (l *lookout) candidate() *listing {
 			d.path, d.runs = old, l.old.take()
 		default:
 			d.path = heap.Pop(&l.found).(string)
+			l.paths -= len(d.path)
 		}
 		if l.asked[d.path] == nil && (!l.began || tree.ComparePaths(d.path, l.used) > 0) {
 			return d
@@ -262,13 +310,18 @@ func (l *lookout) ask(batch []*listing) {
 // answered takes a listing whose answer is complete. parts of it were checked as they came.
 func (l *lookout) answered(d *listing) {
 	l.mu.Lock()
-	if l.asked[d.path] == d {
+	switch {
+	case l.asked[d.path] != d:
+	case d.dropped:
+		l.drop(d.path)
+	default:
 		d.counted = true
 		l.held += len(d.entries)
 		for i := range d.entries {
 			if x := &d.entries[i]; x.Kind == tree.Directory {
 				below := tree.Join(d.path, x.Name)
-				if len(below) <= tree.MaxPath && l.asked[below] == nil {
+				if len(below) <= tree.MaxPath && depth(below) <= depthLimit && l.asked[below] == nil && l.paths+len(below) < pathsHeld {
+					l.paths += len(below)
 					heap.Push(&l.found, below)
 				}
 			}
@@ -291,7 +344,8 @@ func (c *listCall) question() (protocol.Type, []byte, error) {
 	var m protocol.ListRequest
 	if c.parted { // the answer begins anew
 		d := c.dirs[c.next]
-		d.entries, d.problems, c.parted = nil, nil, false
+		c.l.forget(d)
+		c.parted, d.last, d.count = false, "", 0
 	}
 	for _, d := range c.dirs[c.next:] {
 		q := protocol.DirQuestion{Path: d.path}
@@ -333,7 +387,9 @@ func (c *listCall) take(a *protocol.DirAnswer) error {
 	if err := c.check(d, a); err != nil {
 		return fmt.Errorf("directory %q: %w", d.path, err)
 	}
-	d.entries, d.problems = append(d.entries, a.Entries...), append(d.problems, a.Problems...)
+	if err := c.l.keep(d, a); err != nil {
+		return fmt.Errorf("directory %q: %w", d.path, err)
+	}
 	switch a.Status {
 	case protocol.DirPart:
 		c.parted = true
@@ -347,7 +403,7 @@ func (c *listCall) take(a *protocol.DirAnswer) error {
 		}
 	case protocol.DirError:
 		d.err = a.Err
-		d.failed = len(d.entries) == 0
+		d.failed = d.last == "" // no name came
 	}
 	c.next, c.parted = c.next+1, false
 	c.l.answered(d)
@@ -370,10 +426,7 @@ func (c *listCall) check(d *listing, a *protocol.DirAnswer) error {
 	if a.Status == protocol.DirPart && len(a.Entries) == 0 {
 		return errors.New("a part without entries")
 	}
-	last, xattrs := "", int64(0)
-	if n := len(d.entries); n > 0 {
-		last = d.entries[n-1].Name
-	}
+	last, xattrs := d.last, int64(0)
 	for i := range a.Entries {
 		x := &a.Entries[i]
 		if !tree.ValidName(x.Name) {
@@ -383,22 +436,67 @@ func (c *listCall) check(d *listing, a *protocol.DirAnswer) error {
 			return fmt.Errorf("%q stands behind %q", x.Name, last)
 		}
 		last = x.Name
+		if !c.l.s.inRoots(d.path, x.Name) {
+			return fmt.Errorf("%q lies outside of the roots", x.Name)
+		}
 		if x.Kind == tree.Symlink && hasNUL(x.Target) {
 			return fmt.Errorf("target of %q: %q", x.Name, x.Target)
 		}
-		for _, attr := range x.Xattrs {
-			xattrs += int64(len(attr.Name) + len(attr.Value))
-		}
+		xattrs += xattrBytes(x.Xattrs)
 	}
 	for _, p := range a.Problems {
 		if !tree.ValidName(p.Name) {
 			return fmt.Errorf("a problem of %q, which is no name", p.Name)
 		}
+		if !c.l.s.inRoots(d.path, p.Name) {
+			return fmt.Errorf("%q lies outside of the roots", p.Name)
+		}
 	}
-	if n := len(d.entries) + len(a.Entries) + len(d.problems) + len(a.Problems); n > c.l.s.limits.Directory {
+	d.last, d.count = last, d.count+len(a.Entries)+len(a.Problems)
+	if d.count > c.l.s.limits.Directory {
 		return fmt.Errorf("%w: more than %d entries", ErrLimit, c.l.s.limits.Directory)
 	}
 	return c.l.s.count(int64(len(a.Entries)), 0, xattrs)
+}
+
+// keep keeps a part of an answer, if there is room for it or the scanner waits for it.
+func (l *lookout) keep(d *listing, a *protocol.DirAnswer) error {
+	cost := int64(0)
+	for i := range a.Entries {
+		x := &a.Entries[i]
+		cost += entryCost + int64(len(x.Name)+len(x.Target)+len(x.User)+len(x.Group)+64*len(x.Xattrs)) + xattrBytes(x.Xattrs)
+	}
+	for _, p := range a.Problems {
+		cost += entryCost + int64(len(p.Name)+len(p.Err.Text))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.size += cost
+	if limit := l.s.limits.Memory; d.size > limit || (d.wanted && l.open+d.size > limit) {
+		return fmt.Errorf("%w: its listing, with those of the folders above it, takes more than %d bytes of memory", ErrLimit, limit)
+	}
+	if d.dropped || l.asked[d.path] != d {
+		return nil // nobody needs it now, or ever
+	}
+	if !d.wanted && l.cost+cost > listsHeld {
+		d.dropped = true
+		l.cost -= d.cost
+		d.cost, d.entries, d.problems = 0, nil, nil
+		return nil
+	}
+	d.entries, d.problems = append(d.entries, a.Entries...), append(d.problems, a.Problems...)
+	d.cost, l.cost = d.cost+cost, l.cost+cost
+	return nil
+}
+
+// forget drops what came of a directory.
+func (l *lookout) forget(d *listing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asked[d.path] == d {
+		l.cost -= d.cost
+	}
+	d.cost, d.size, d.entries, d.problems = 0, 0, nil, nil
 }
 
 func (c *listCall) end(err error) {
@@ -410,7 +508,8 @@ func (c *listCall) end(err error) {
 	c.l.mu.Unlock()
 	for ; c.next < len(c.dirs); c.next++ {
 		d := c.dirs[c.next]
-		d.err, d.failed, d.entries = err, true, nil
+		c.l.forget(d)
+		d.err, d.failed, d.dropped = err, true, false
 		c.l.answered(d)
 	}
 	if err == nil {
@@ -513,8 +612,15 @@ func (d *dir) OpenDir(_ context.Context, st *tree.Stat) (source.Dir, error) {
 	case x.Kind != tree.Directory:
 		return nil, fmt.Errorf("open %q: %w: no folder", st.Name, source.ErrReplaced)
 	}
-	return &dir{s: d.s, path: tree.Join(d.path, st.Name)}, nil
+	below := tree.Join(d.path, st.Name)
+	if depth(below) > depthLimit {
+		return nil, fmt.Errorf("open %q: the folder lies more than %d deep", st.Name, depthLimit)
+	}
+	return &dir{s: d.s, path: below}, nil
 }
+
+// depth returns how many directories lie above a path, but for the top.
+func depth(path string) int { return strings.Count(path, "/") }
 
 // Describe implements source.Dir.
 func (d *dir) Describe(_ context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
@@ -549,4 +655,13 @@ func (d *dir) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
 }
 
 // Close implements source.Dir.
-func (d *dir) Close() error { return nil }
+func (d *dir) Close() error {
+	d.mu.Lock()
+	of := d.of
+	d.of, d.bare = nil, nil
+	d.mu.Unlock()
+	if of != nil {
+		d.s.look.closed(of)
+	}
+	return nil
+}

@@ -59,7 +59,7 @@ func (f *fetcher) resolveFile(x *file) error {
 		return nil
 	}
 	x.mu.Lock()
-	x.parts, x.told, x.begun, x.after, x.held = nil, 0, false, nil, 0
+	x.restart()
 	x.mu.Unlock()
 	f.mu.Lock()
 	f.unknown = append(f.unknown, x)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +33,7 @@ type Compression string
 
 // The ways of compression.
 const (
-	CompressAuto Compression = ""    // if the round trip takes more than a millisecond
+	CompressAuto Compression = ""    // if the round trip takes more than a millisecond, or snapshots of the source are there already
 	CompressOn   Compression = "on"  // always
 	CompressOff  Compression = "off" // never
 )
@@ -72,6 +74,7 @@ type Limits struct {
 	Directory  int           // entries of one directory; default 10 million
 	Bytes      int64         // of file data that is sent; default 64 TiB
 	XattrBytes int64         // of extended attributes; default 4 GiB
+	Memory     int64         // bytes that the listing of a directory takes here, with those of the directories above it; default 256 MiB
 	Idle       time.Duration // without any sign of the agent; default 60 s
 	Stall      time.Duration // without progress of a question, but for streams; default 10 min
 }
@@ -81,6 +84,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Directory, 10_000_000)
 	set(&l.Bytes, 64<<40)
 	set(&l.XattrBytes, 4<<30)
+	set(&l.Memory, 256<<20)
 	set(&l.Idle, time.Minute)
 	set(&l.Stall, 10*time.Minute)
 	return l
@@ -98,6 +102,7 @@ type Source struct {
 	limits Limits
 	dial   Dial
 	log    *slog.Logger
+	roots  []string // with devices, as paths of the tree
 
 	ctx    context.Context // of the goroutines, ended by Close
 	cancel context.CancelCauseFunc
@@ -125,6 +130,9 @@ func New(dial Dial, o Options) *Source {
 	s := &Source{o: o, dial: dial, limits: o.Limits.withDefaults(), log: o.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, r := range slices.Concat(o.Roots, o.Devices) {
+		s.roots = append(s.roots, strings.TrimPrefix(path.Clean(r), "/"))
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.link = newLink(s)
@@ -176,6 +184,17 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 	s.look = look
 	look.pump()
 	return &dir{s: s, path: ""}, nil
+}
+
+// inRoots reports whether a name in a directory belongs to what was asked for: a root, what leads to one, or what lies below.
+func (s *Source) inRoots(dir, name string) bool {
+	for _, r := range s.roots {
+		if dir == r || r == "" || (len(dir) > len(r) && dir[len(r)] == '/' && dir[:len(r)] == r) {
+			return true
+		}
+	}
+	below := tree.Join(dir, name)
+	return slices.ContainsFunc(s.roots, func(r string) bool { return r == below || strings.HasPrefix(r, below+"/") })
 }
 
 // Missing returns the roots that do not exist, when the source was read.
