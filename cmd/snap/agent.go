@@ -20,7 +20,7 @@ import (
 const agentCommandLine = "snap agent"
 
 // agentMemory is where the collector of an agent begins to work harder.
-const agentMemory = 40 << 20
+const agentMemory = 34 << 20
 
 type agentFlags struct {
 	policy string

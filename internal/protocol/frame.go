@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/snapkeep/snap/internal/compress"
 	"github.com/snapkeep/snap/internal/wire"
@@ -87,7 +88,8 @@ func (w *Writer) Write(f Frame) error {
 	if f.More {
 		flags |= flagMore
 	}
-	w.buf = append(w.buf[:0], make([]byte, headerSize)...)
+	// Room for all of it at once: growing by and by would leave its steps behind for the collector.
+	w.buf = append(slices.Grow(w.buf[:0], headerSize+4+len(f.Payload)+len(f.Payload)/64+64), make([]byte, headerSize)...)
 	packed := false
 	if w.compress != nil && len(f.Payload) >= minCompress {
 		w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(f.Payload)))
