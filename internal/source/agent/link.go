@@ -33,9 +33,29 @@ type thinker interface{ thinks() }
 
 // pending is a call with its place on the wire.
 type pending struct {
-	call
+	call call
+	turn sync.Mutex // held while the call is asked for its question or is told something: the two are of different goroutines
+
 	progress time.Time // the last frame of its answer
 	in       int64     // bytes that had come by then
+}
+
+func (p *pending) question() (protocol.Type, []byte, error) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.call.question()
+}
+
+func (p *pending) answer(f *protocol.Frame) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	return p.call.answer(f)
+}
+
+func (p *pending) end(err error) {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.call.end(err)
 }
 
 // link is the connection to the agent, made again when it is cut.
@@ -330,7 +350,7 @@ func (l *link) send(c call) {
 	}
 	l.number++
 	id := l.number
-	l.calls[id] = &pending{c, time.Now(), l.in.Load()}
+	l.calls[id] = &pending{call: c, progress: time.Now(), in: l.in.Load()}
 	if len(l.calls) == 1 {
 		l.seen = time.Now()
 	}
@@ -356,53 +376,53 @@ func (l *link) askAll() {
 			return
 		}
 		for {
-			w, id, c := l.nextQuestion()
-			if c == nil {
+			w, id, p := l.nextQuestion()
+			if p == nil {
 				break
 			}
-			l.ask(w, id, c)
+			l.ask(w, id, p)
 		}
 	}
 }
 
 // nextQuestion takes a question from the queue, nil if there is none or no connection: then the redial asks.
-func (l *link) nextQuestion() (*protocol.Writer, uint32, call) {
+func (l *link) nextQuestion() (*protocol.Writer, uint32, *pending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.w != nil && len(l.queue) > 0 {
 		id := l.queue[0]
 		l.queue = l.queue[1:]
 		if p := l.calls[id]; p != nil {
-			return l.w, id, p.call
+			return l.w, id, p
 		}
 	}
 	return nil, 0, nil
 }
 
 // ask writes a question on the connection of w. If that fails, the reader notices and dials again.
-func (l *link) ask(w *protocol.Writer, id uint32, c call) {
-	err := l.write(w, id, c)
+func (l *link) ask(w *protocol.Writer, id uint32, p *pending) {
+	err := l.write(w, id, p)
 	if err == nil {
 		return
 	}
 	l.mu.Lock()
-	p := l.calls[id]
+	there := l.calls[id] == p
 	delete(l.calls, id)
 	l.mu.Unlock()
-	if p != nil {
-		c.end(err)
+	if there {
+		p.end(err)
 	}
 }
 
 // write writes a question and returns the error of making it.
-func (l *link) write(w *protocol.Writer, id uint32, c call) error {
+func (l *link) write(w *protocol.Writer, id uint32, p *pending) error {
 	l.mu.Lock()
 	stale, conn := l.w != w, l.conn
 	l.mu.Unlock()
 	if stale {
 		return nil // it was dialled again meanwhile, and the question is asked there
 	}
-	t, payload, err := c.question()
+	t, payload, err := p.question()
 	if err != nil {
 		return err
 	}
