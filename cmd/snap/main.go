@@ -14,6 +14,22 @@ const gcPercent = 50
 // at a time is about 60 MB; the rest is waiting to be collected.
 const memoryTarget = 80 << 20
 
+// A pull holds what several sources have sent: with the target of other commands the collector would take half of its time.
+const (
+	pullMemory    = 384 << 20 // bytes
+	pullGCPercent = 100
+)
+
+// forPull lets the collector take it easier, unless the environment says otherwise.
+func forPull() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(pullGCPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(pullMemory)
+	}
+}
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)

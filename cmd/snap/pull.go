@@ -145,6 +145,7 @@ func (a *app) pull(ctx context.Context, names []string, f *pullFlags) error {
 	if f.accept && len(names) == 0 {
 		return usageError("--accept is for sources that somebody has looked at: name the sources")
 	}
+	forPull()
 	return a.withPuller(ctx, func(p *pull.Puller) error {
 		p.DryRun, p.Force, p.Accept = f.dryRun, f.force, f.accept
 		return a.pullWith(ctx, p, names, f.all)

@@ -48,6 +48,7 @@ could not be read.`,
 			if _, err := a.sourcesNamed(args); err != nil {
 				return err
 			}
+			forPull()
 			return a.withPuller(c.Context(), func(p *pull.Puller) error { return a.verifySources(c.Context(), p, args, share) })
 		},
 	}
