@@ -74,7 +74,7 @@ func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
 
 // Compress lets payloads be compressed from now on where that makes them smaller.
 func (w *Writer) Compress() error {
-	c, err := compress.NewCompressor(compress.Fastest)
+	c, err := compress.NewCompressor(compress.Default)
 	w.compress = c
 	return err
 }
