@@ -244,11 +244,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		store = discard{r.store}
 		keys.NewContent = func(ctx context.Context) (*seal.Key, error) { return r.storeContentKey(ctx, store) }
 	}
-	options := r.writerOptions()
-	if isRemote(r.store) && !o.DryRun {
-		options.Untouched = run.untouched
-	}
-	w, err := chunks.NewWriter(ctx, store, r.set, keys, options)
+	w, err := chunks.NewWriter(ctx, store, r.set, keys, r.writerOptions())
 	if err != nil {
 		return nil, nil, nil, err
 	}

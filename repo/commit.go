@@ -25,7 +25,6 @@ type writing struct {
 	parent  *Snapshot        // whose tree the new one takes parts from
 	seen    map[pack.ID]bool // prune records loaded before the first chunk was looked up
 	indexes map[pack.ID]bool // index files that were in use then
-	lately  lister           // a look at index files and prune records that serves for the next one; nil for none
 	// mustVerify makes sure of the whole tree whatever was seen.
 	mustVerify bool
 }
@@ -75,25 +74,6 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	return w.publish(ctx, s, file)
 }
 
-// untouched reports whether no prune record came since the run began. Packs of the run are there then: whoever removes one that no index
-// file names has stored a record before that condemns it, and a record goes only if there is a later one.
-func (w *writing) untouched(ctx context.Context) (bool, error) {
-	from, err := listOnce(ctx, w.r.store, sealed.Index.Prefix, sealed.Prune.Prefix)
-	if err != nil {
-		return false, err
-	}
-	ids, err := w.r.listIDs(ctx, from, sealed.Prune)
-	if err != nil {
-		return false, err
-	}
-	w.r.indexMu.Lock()
-	defer w.r.indexMu.Unlock()
-	if _, lists := from.(*shown); lists {
-		w.lately = from
-	}
-	return !slices.ContainsFunc(ids, func(id pack.ID) bool { return !w.seen[id] }), nil
-}
-
 // Bounds of the index files of others that a snapshot names.
 const (
 	freshIndex   = 2 * time.Hour // twice as long as a listing may be late
@@ -130,7 +110,6 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	if err := create(pending); err != nil {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
-	w.lately = nil // it was before
 	w.r.opened.Store(nil)
 	err := w.secure(ctx, s)
 	if err == nil {
@@ -278,12 +257,9 @@ func (w *writing) overdue(ctx context.Context) (bool, error) {
 	r := w.r
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	from := w.lately
-	if w.lately = nil; from == nil {
-		var err error
-		if from, err = listOnce(ctx, r.store, sealed.Index.Prefix, sealed.Prune.Prefix); err != nil {
-			return false, fmt.Errorf("list index: %w", err)
-		}
+	from, err := listOnce(ctx, r.store, sealed.Index.Prefix, sealed.Prune.Prefix)
+	if err != nil {
+		return false, fmt.Errorf("list index: %w", err)
 	}
 	names, err := r.listIDs(ctx, from, sealed.Index)
 	if err != nil {
@@ -355,7 +331,6 @@ type segmentPlace struct {
 // so that what they alone hold was not copied. The error wraps ErrOvertaken if a chunk is gone.
 func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack.ID]bool, err error) {
 	damaged = map[pack.ID]bool{}
-	before := r.prunesSeen()
 	c := prune.NewCopier(r.store, r.meta, r.config.ID, r.opts.PackSize)
 	defer c.Abandon()
 	tried := map[pack.ID]error{}
@@ -398,7 +373,7 @@ func (r *Repo) rescue(ctx context.Context, ids []pack.ChunkID) (damaged map[pack
 	}
 	packs, err := c.Finish(ctx)
 	if err == nil {
-		err = r.saveIndex(ctx, packs, before)
+		err = r.saveIndex(ctx, packs)
 	}
 	return damaged, err
 }
@@ -433,16 +408,10 @@ func (r *Repo) rescuable(ctx context.Context, id pack.ChunkID, tried map[pack.ID
 const maxIndexRows = 200_000
 
 // saveIndex stores index files of new packs and adds the packs to the index. The error wraps ErrOvertaken if a pack is gone.
-// before are the prune records that were there before the first of them was stored; nil if that is not known.
-func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack, before map[pack.ID]bool) error {
-	var untouched func(context.Context) (bool, error)
-	if isRemote(r.store) && before != nil {
-		untouched = (&writing{r: r, seen: before}).untouched
-	}
-
+func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
 	for len(packs) > 0 {
 		n := indexPart(packs)
-		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]}, untouched)
+		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]})
 		if err != nil {
 			return fmt.Errorf("store index: %w", overtaken(err))
 		}
@@ -452,13 +421,6 @@ func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack, before map[pac
 		packs = packs[n:]
 	}
 	return nil
-}
-
-// prunesSeen returns the prune records that the last look at the index has shown.
-func (r *Repo) prunesSeen() map[pack.ID]bool {
-	r.indexMu.Lock()
-	defer r.indexMu.Unlock()
-	return r.pruneNames
 }
 
 // overtaken adds ErrOvertaken to an error that says that packs are gone.

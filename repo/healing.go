@@ -9,22 +9,24 @@ import (
 type remoteStore interface{ Remote() bool }
 
 // checkParts reports whether packs are known to be lost, so that a backup has to look for the parts of files that did not
-// change. It looks for packs that are missing, unless listing them takes long. Their rows become void.
+// change. It looks for packs that are missing: an index file that was merged away meanwhile may name some. Their rows become void.
 func (r *Repo) checkParts(ctx context.Context) (bool, error) {
-	if !isRemote(r.store) {
-		packs, err := r.listPacks(ctx, r.store)
-		if err != nil {
-			return false, fmt.Errorf("list packs: %w", err)
-		}
-		lost, err := r.lostPacks(ctx, packs)
-		if err != nil {
-			return false, fmt.Errorf("look for packs: %w", err)
-		}
-		if len(lost) > 0 {
-			r.log.Warn("packs are missing; what they held is read again where the source still has it", "packs", len(lost))
-			r.set.Condemn(lost...)
-			return true, nil
-		}
+	from, err := listOnce(ctx, r.store, "data/", "meta/")
+	if err != nil {
+		return false, fmt.Errorf("list packs: %w", err)
+	}
+	packs, err := r.listPacks(ctx, from)
+	if err != nil {
+		return false, fmt.Errorf("list packs: %w", err)
+	}
+	lost, err := r.lostPacks(ctx, packs)
+	if err != nil {
+		return false, fmt.Errorf("look for packs: %w", err)
+	}
+	if len(lost) > 0 {
+		r.log.Warn("packs are missing; what they held is read again where the source still has it", "packs", len(lost))
+		r.set.Condemn(lost...)
+		return true, nil
 	}
 	for _, p := range r.pruneRecords() {
 		if len(p.Lost) > 0 {

@@ -359,7 +359,7 @@ func (p *pruner) copied(ctx context.Context, v *view, c *prune.Copier, done []in
 	if err != nil {
 		return err
 	}
-	if err := p.r.saveIndex(ctx, made, v.recordNames()); err != nil {
+	if err := p.r.saveIndex(ctx, made); err != nil {
 		return err
 	}
 	p.result.NewPacks += len(made)

@@ -125,15 +125,6 @@ const pendingLife = 24 * time.Hour
 // stale reports whether a record that was stored in pending/ at a time counts no more.
 func (p *pruner) stale(at time.Time) bool { return p.now.Sub(at) >= max(p.o.GraceTrash, pendingLife) }
 
-// recordNames returns the names of the prune records.
-func (v *view) recordNames() map[pack.ID]bool {
-	names := make(map[pack.ID]bool, len(v.records))
-	for id := range v.records {
-		names[id] = true
-	}
-	return names
-}
-
 // same reports whether two views show the same files.
 func (v *view) same(o *view) bool {
 	return sameKeys(v.alive, o.alive) && sameKeys(v.trash, o.trash) && sameKeys(v.pending, o.pending) && sameKeys(v.records, o.records) &&

@@ -413,7 +413,7 @@ func (p *repairing) reindex(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := p.r.saveIndex(ctx, rows, nil); err != nil {
+	if err := p.r.saveIndex(ctx, rows); err != nil {
 		return err
 	}
 	return nil

@@ -299,7 +299,7 @@ func (p *puller) flush(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	return p.r.saveIndex(ctx, rows, nil)
+	return p.r.saveIndex(ctx, rows)
 }
 
 // takeOver pulls what a snapshot needs and commits it, with its labels.

@@ -56,6 +56,6 @@ func TestRunsMakeFewRequests(t *testing.T) {
 			t.Errorf("%d snapshots, %v", len(all), err)
 		}
 	})
-	run("a backup", 21, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
-	run("another source", 22, func(r *Repo) { mustBack(t, r, "other", randomFiles(3, 4, 100_000)) })
+	run("a backup", 24, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
+	run("another source", 24, func(r *Repo) { mustBack(t, r, "other", randomFiles(3, 4, 100_000)) })
 }

@@ -51,7 +51,7 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.r.saveIndex(ctx, made, nil); err != nil {
+	if err := p.r.saveIndex(ctx, made); err != nil {
 		return nil, err
 	}
 	for _, m := range made {

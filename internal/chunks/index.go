@@ -16,18 +16,11 @@ import (
 var ErrGone = errors.New("what this run has written was removed meanwhile")
 
 // SaveIndex stores an index file of packs that were written lately. It makes sure that they are there when the file is: a prune that comes
-// later knows them by the file. The error wraps ErrGone if they are not, and then the file is removed. untouched, if not nil, is asked first: it reports
-// that no prune has begun since the first of the packs was stored, so that nobody can have removed them, and then they are not looked at.
-func SaveIndex(ctx context.Context, store Store, records *sealed.Records, file index.File, untouched func(context.Context) (bool, error)) (pack.ID, error) {
+// later knows them by the file. The error wraps ErrGone if they are not, and then the file is removed.
+func SaveIndex(ctx context.Context, store Store, records *sealed.Records, file index.File) (pack.ID, error) {
 	id, err := records.Save(ctx, sealed.Index, index.Encode(file))
 	if err != nil {
 		return id, err
-	}
-	if untouched != nil {
-		// An error says nothing about the packs.
-		if ok, err := untouched(ctx); ok && err == nil {
-			return id, nil
-		}
 	}
 	for _, p := range file.Packs {
 		_, _, err := store.Stat(ctx, pack.Name(p.Class, p.ID))

@@ -37,9 +37,6 @@ type Options struct {
 	Corrupt func(box []byte)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-	// Untouched, if not nil, reports whether no prune has begun since the Writer was made. Otherwise, and without it, packs are looked at
-	// when they are indexed, whether they are still there.
-	Untouched func(ctx context.Context) (bool, error)
 }
 
 // Writer saves the chunks of one run. Its methods are safe for concurrent use.
@@ -206,7 +203,7 @@ func (w *Writer) writeIndex(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows}, w.opts.Untouched)
+	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows})
 	if err != nil {
 		for _, p := range rows {
 			w.set.Condemn(p.ID)

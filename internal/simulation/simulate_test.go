@@ -27,7 +27,7 @@ import (
 )
 
 // simSeeds are interleavings that once went wrong.
-var simSeeds = []uint64{3402, 5837, 1887}
+var simSeeds = []uint64{3402, 5837, 1887, 7413}
 
 const (
 	simRounds  = 200    // interleavings in the suite; SNAP_INTERLEAVINGS overrides
