@@ -20,23 +20,21 @@ const (
 	pullGCPercent = 100
 )
 
-// forPull lets the collector take it easier, unless the environment says otherwise.
-func forPull() {
+// forPull lets the collector take it easier.
+func forPull() { setCollector(pullGCPercent, pullMemory) }
+
+// setCollector says how hard the collector works, unless the environment says otherwise.
+func setCollector(percent int, memory int64) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(pullGCPercent)
+		debug.SetGCPercent(percent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(pullMemory)
+		debug.SetMemoryLimit(memory)
 	}
 }
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryTarget)
-	}
+	setCollector(gcPercent, memoryTarget)
 	ctx, stop := untilSignal(context.Background())
 	code := run(ctx, system{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv})
 	stop()
