@@ -18,12 +18,13 @@ import (
 // Defaults of Options.
 const (
 	DefaultPackSize      = 32 << 20
-	checkpointBytes      = 256 << 20       // of packs between two index files
-	firstCheckpoint      = 64 << 20        // of a run that has written little so far
-	checkpointInterval   = 2 * time.Minute // between two index files
-	maxIndexRows         = 200_000         // of an index file
-	segmentQueue         = 4               // sealed segments waiting for the packer, a class
-	maxUnfinishedCommits = 2               // packs that are made durable beside the open one
+	checkpointBytes      = 256 << 20        // of packs between two index files
+	firstCheckpoint      = 64 << 20         // of a run that has written little so far
+	checkpointInterval   = 2 * time.Minute  // between two index files
+	firstInterval        = 10 * time.Second // between two of a run that has not lasted long
+	maxIndexRows         = 200_000          // of an index file
+	segmentQueue         = 4                // sealed segments waiting for the packer, a class
+	maxUnfinishedCommits = 2                // packs that are made durable beside the open one
 )
 
 // Options of a Writer. The zero value means defaults.
@@ -64,7 +65,8 @@ type Writer struct {
 	rows    []index.Pack // of durable packs that no index file names so far
 	rowsLen int
 	bytes   int64 // of the packs in rows
-	written time.Time
+	began   time.Time
+	written time.Time // the last index file
 	indexes []pack.ID
 	stats   Stats
 	err     error
@@ -109,7 +111,8 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 		}
 	}
 	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, data: data, pieces: pieces, meta: meta,
-		claimed: map[pack.ChunkID]struct{}{}, written: opts.Now()}
+		claimed: map[pack.ChunkID]struct{}{}, began: opts.Now()}
+	w.written = w.began
 	w.group, w.ctx = errgroup.WithContext(ctx)
 	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
 		p := &packer{w: w, class: class, in: make(chan sealedSegment, segmentQueue)}
@@ -185,7 +188,10 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
 			delete(w.claimed, c.ID)
 		}
 	}
-	due := w.rowsLen >= maxIndexRows || w.bytes >= min(checkpointBytes, max(firstCheckpoint, w.stats.PackBytes/8)) || w.opts.Now().Sub(w.written) >= checkpointInterval
+	now := w.opts.Now()
+	due := w.rowsLen >= maxIndexRows ||
+		w.bytes >= min(checkpointBytes, max(firstCheckpoint, w.stats.PackBytes/8)) ||
+		now.Sub(w.written) >= min(checkpointInterval, max(firstInterval, now.Sub(w.began)/8))
 	w.mu.Unlock()
 	if !due {
 		return nil
