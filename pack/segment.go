@@ -3,6 +3,7 @@ package pack
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/snapkeep/snap/internal/compress"
 	"github.com/snapkeep/snap/internal/seal"
@@ -50,11 +51,10 @@ func (h *Hasher) FromHash(kind Kind, plain [32]byte) (id ChunkID) {
 // errLengths says that a caller's chunks do not add up.
 var errLengths = errors.New("pack: lengths of chunks are not those of the segment's bytes")
 
-// Encoder makes segments. It keeps buffers between calls and serves one goroutine.
+// Encoder makes segments. It is safe for concurrent use.
 type Encoder struct {
 	key        *seal.Key
 	compressor *compress.Compressor
-	plain      []byte
 }
 
 // NewEncoder returns an Encoder that compresses with c and seals with key.
@@ -63,7 +63,7 @@ func NewEncoder(key *seal.Key, c *compress.Compressor) *Encoder {
 }
 
 // Append appends to dst a segment of the kind with the chunks whose bytes, joined,
-// are body and whose lengths are given. digest MUST be collision resistant and
+// are body and whose lengths are given. dst and body must not overlap. digest MUST be collision resistant and
 // determine body (the plain hashes of the chunks, hashed, will do); it enters the
 // nonce.
 //
@@ -72,7 +72,9 @@ func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, d
 	if len(lengths) == 0 || len(lengths) > MaxSegmentChunks || len(body) > MaxChunkSize {
 		return dst, fmt.Errorf("pack: segment of %d chunks and %d bytes is over the limit", len(lengths), len(body))
 	}
-	p := append(e.plain[:0], codecZstd)
+	start := len(dst) // the box is made in its place
+	p := slices.Grow(dst, seal.Overhead+headSize)[:start+seal.Front]
+	p = append(p, codecZstd)
 	p = wire.AppendUvarint(p, uint64(len(lengths)))
 	sum := 0
 	for _, n := range lengths {
@@ -89,15 +91,17 @@ func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, d
 	if smaller {
 		// Another compressor may make other bytes of the same body: the nonce
 		// has to depend on what is sealed.
-		digest = blake3.Sum256(p)
+		digest = blake3.Sum256(p[start+seal.Front:])
 	} else {
 		p = append(p[:head], body...)
-		p[0] = codecRaw
-		digest = rawDigest(p[:head], digest)
+		p[start+seal.Front] = codecRaw
+		digest = rawDigest(p[start+seal.Front:head], digest)
 	}
-	e.plain = p
-	return e.key.SealDigest(dst, byte(kind), p, digest)
+	return e.key.SealInPlace(p, start, byte(kind), digest)
 }
+
+// headSize is about what stands before the body of a segment of one chunk.
+const headSize = 16
 
 // rawDigest binds the head of an uncompressed segment to the digest of its body.
 func rawDigest(head []byte, digest [32]byte) [32]byte {
@@ -125,6 +129,7 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 	if len(box) > MaxSegmentBoxSize {
 		return nil, fmt.Errorf("%w: segment of %d bytes", ErrCorrupt, len(box))
 	}
+	d.trim()
 	plain, err := key.Open(d.plain[:0], byte(kind), box)
 	if err != nil {
 		return nil, fmt.Errorf("%w: segment: %w", ErrCorrupt, err)
@@ -162,6 +167,21 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 		body = body[n:]
 	}
 	return d.chunks, nil
+}
+
+// maxKept is up to which capacity a Decoder keeps a buffer, in bytes: more than the segments that small files share, and less than the
+// longest chunks, which are few.
+const maxKept = 3 << 20
+
+// trim drops large buffers.
+func (d *Decoder) trim() {
+	if cap(d.plain) > maxKept {
+		d.plain = nil
+	}
+	if cap(d.body) > maxKept {
+		d.body = nil
+	}
+	clear(d.chunks) // they refer to body
 }
 
 // Check returns an error that wraps ErrChunkMismatch unless chunk has the id.

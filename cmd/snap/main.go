@@ -8,11 +8,11 @@ import (
 
 // gcPercent keeps the heap close to what is in use: peak memory counts more on a backup
 // server than the few percent of time.
-const gcPercent = 50
+const gcPercent = 25
 
 // memoryTarget in bytes is where the collector begins to work harder. What is in use
 // at a time is about 60 MB; the rest is waiting to be collected.
-const memoryTarget = 80 << 20
+const memoryTarget = 96 << 20
 
 // A pull holds what several sources have sent: with the target of other commands the collector would take half of its time.
 const (

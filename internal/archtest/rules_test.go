@@ -5,7 +5,8 @@ package archtest
 // programs in folders called generate, serve tests and may import more.
 const packages = `
 internal/wire:
-internal/compress:
+internal/freelist:
+internal/compress: internal/freelist
 internal/seal:
 internal/udiff:
 internal/filter:
@@ -48,7 +49,7 @@ internal/content:
 internal/source/dump: internal/source
 internal/source/agent: chunker internal/protocol internal/source internal/source/stream internal/tree pack
 internal/agent: chunker internal/content internal/filter internal/protocol internal/source internal/source/dump internal/source/local internal/source/stream internal/tree
-internal/backup: chunker internal/chunks internal/content internal/source internal/tree pack
+internal/backup: chunker internal/chunks internal/content internal/freelist internal/source internal/tree pack
 internal/restore: index internal/chunks internal/filter internal/target internal/tree pack
 internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack

@@ -10,6 +10,7 @@ import (
 
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/chunks"
+	"github.com/snapkeep/snap/internal/freelist"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -143,7 +144,7 @@ type run struct {
 	held     []*unit // not sent to the emitter so far
 	window   []*job
 	windowed int64
-	blocks   blockPool
+	blocks   freelist.List[*block]
 	lists    listSaver
 	summary  Summary
 	leftOut  atomic.Int64 // entries that are not even in the tree, though they are there
@@ -168,6 +169,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := r.inform(ctx); err != nil {
 		return nil, err
 	}
+	r.blocks.Max = r.Readers * (blocksPerFile + 2)
 	r.lists.saver = o.Writer.NewSaver()
 	if !o.Parent.IsZero() {
 		cursor, err := tree.NewCursor(ctx, o.Load, o.Parent)

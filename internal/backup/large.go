@@ -67,23 +67,24 @@ func (b *block) done() {
 	}
 }
 
-// blockPool keeps blocks for reuse.
-type blockPool struct{ pool sync.Pool }
-
-func (p *blockPool) get(size int) *block {
-	b, _ := p.pool.Get().(*block)
-	if b == nil || cap(b.buf) < size {
-		b = &block{buf: make([]byte, size)}
+// getBlock returns a block of at least size bytes.
+func (r *run) getBlock(size int) *block {
+	var b *block
+	if size <= blockSize {
+		b, _ = r.blocks.Get()
 	}
-	b.buf, b.cuts, b.parts, b.whole, b.saved = b.buf[:size], b.cuts[:0], b.parts[:0], false, make(chan struct{})
+	if b == nil {
+		b = &block{buf: make([]byte, max(size, blockSize))}
+	}
+	b.buf, b.cuts, b.parts, b.whole, b.saved = b.buf[:cap(b.buf)], b.cuts[:0], b.parts[:0], false, make(chan struct{})
 	b.pending.Store(1)
 	return b
 }
 
-// put gives a block back, unless it is so large that few will need it.
-func (p *blockPool) put(b *block) {
-	if cap(b.buf) <= blockSize {
-		p.pool.Put(b)
+// putBlock gives a block back, unless it has grown.
+func (r *run) putBlock(b *block) {
+	if cap(b.buf) == blockSize {
+		r.blocks.Put(b)
 	}
 }
 
@@ -198,7 +199,7 @@ func (l *largeFile) read(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := l.readRegion(ctx, region); err != nil {
+		if err := l.readRegion(ctx); err != nil {
 			return err
 		}
 		if l.sourceErr != nil {
@@ -226,7 +227,7 @@ func (l *largeFile) gather(ctx context.Context, region source.Region) error {
 		}
 	}
 	if l.gathered == nil {
-		l.gathered = l.run.blocks.get(max(blockSize, n))
+		l.gathered = l.run.getBlock(max(blockSize, n))
 		l.gathered.whole = true
 	}
 	b, part := l.gathered, tree.Part{ID: region.Chunk, Length: region.Length}
@@ -265,12 +266,8 @@ func (b *block) filled() int {
 
 // readRegion reads a region of data and sends its chunks. What is left behind the last cut
 // of a block is carried to the start of the next.
-func (l *largeFile) readRegion(ctx context.Context, region source.Region) error {
-	size := blockSize
-	if region.Length >= 0 && region.Length < blockSize {
-		size = int(max(region.Length, 4096))
-	}
-	b, filled := l.run.blocks.get(size), 0
+func (l *largeFile) readRegion(ctx context.Context) error {
+	b, filled := l.run.getBlock(blockSize), 0
 	for {
 		n, err := io.ReadFull(l.file, b.buf[filled:])
 		filled += n
@@ -296,7 +293,7 @@ func (l *largeFile) readRegion(ctx context.Context, region source.Region) error 
 		var next *block
 		rest := b.buf[pos:filled]
 		if !final {
-			next = l.run.blocks.get(max(blockSize, len(rest)))
+			next = l.run.getBlock(max(blockSize, len(rest)))
 			filled = copy(next.buf, rest)
 		}
 		if err := l.send(ctx, b); err != nil {
@@ -331,7 +328,7 @@ func (l *largeFile) sniff(head []byte) {
 // way.
 func (l *largeFile) send(ctx context.Context, b *block) error {
 	if len(b.cuts) == 0 {
-		l.run.blocks.put(b)
+		l.run.putBlock(b)
 		return nil
 	}
 	b.parts = append(b.parts, make([]tree.Part, len(b.cuts)-len(b.parts))...)
@@ -383,7 +380,7 @@ func (l *largeFile) collect(ctx context.Context, most int) error {
 				return err
 			}
 		}
-		l.run.blocks.put(b)
+		l.run.putBlock(b)
 	}
 	return nil
 }

@@ -2,11 +2,11 @@
 // packages pack and index with a store: engines above it know chunk ids only.
 //
 // A Writer serves one run. Its Savers, one a goroutine, hash, deduplicate, compress,
-// seal and verify; one goroutine for each class of packs appends what they made to the
-// open pack. Nothing is indexed before its pack is durable:
+// seal, verify and append what they made to the open pack of its class, one at a time.
+// Nothing is indexed before its pack is durable:
 //
 //	Saver ─┐
-//	Saver ─┼─ sealed segments ─► packer ─► store ─► rows of the index ─► index file
+//	Saver ─┼─ sealed segments ─► open pack ─► store ─► rows of the index ─► index file
 //	Saver ─┘
 //
 // A Loader reads: it looks a chunk up, reads its segment in one range, opens it and

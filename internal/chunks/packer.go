@@ -6,27 +6,23 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
 	"golang.org/x/sync/errgroup"
 )
 
-// sealedSegment is a segment on its way to a pack.
-type sealedSegment struct {
-	kind   pack.Kind
-	box    []byte // returned to the pool after it was written
-	chunks []pack.Chunk
-}
-
-// packer appends segments to the open pack of one class, in one goroutine.
+// packer appends segments to the open pack of one class. Those who made a segment append it themselves, one at a time: what waits in a queue
+// would be in memory.
 type packer struct {
 	w       *Writer
 	class   pack.Class
-	in      chan sealedSegment
-	open    *pack.Writer
-	file    spool
 	commits errgroup.Group
+
+	mu   sync.Mutex   // guards what follows
+	open *pack.Writer // nil if no pack is begun
+	file spool
 }
 
 // spool is a file of which the name is not yet known.
@@ -35,49 +31,39 @@ type spool struct {
 	commit func(ctx context.Context, name string) error
 }
 
-func (p *packer) run(ctx context.Context) (err error) {
-	p.commits.SetLimit(maxUnfinishedCommits)
-	defer func() {
-		err = errors.Join(err, p.commits.Wait())
-		if p.file.w != nil {
-			p.file.w.Close()
-		}
-	}()
-	for {
-		select {
-		case s, ok := <-p.in:
-			if !ok {
-				return p.finish(ctx)
-			}
-			if err := p.add(ctx, s); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+// add appends a segment to the open pack. box is not kept. A failure ends the Writer's context.
+func (p *packer) add(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := context.Cause(p.w.ctx); err != nil {
+		return err
 	}
+	err := p.append(kind, box, chunks)
+	if err != nil {
+		p.w.fail(err)
+	}
+	return err
 }
 
-func (p *packer) add(ctx context.Context, s sealedSegment) error {
+func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 	if p.open == nil {
-		file, err := newSpool(ctx, p.w.store)
+		file, err := newSpool(p.w.outer, p.w.store)
 		if err != nil {
 			return err
 		}
 		p.file, p.open = file, pack.NewWriter(file.w, p.class, p.w.keys.Repository)
 	}
-	if err := p.open.Add(s.kind, s.box, s.chunks); err != nil {
+	if err := p.open.Add(kind, box, chunks); err != nil {
 		return err
 	}
-	p.w.boxes.Put(&s.box)
 	if p.open.Size() >= int64(p.w.opts.PackSize) {
-		return p.finish(ctx)
+		return p.finish()
 	}
 	return nil
 }
 
-// finish ends the open pack, and makes it durable beside the next.
-func (p *packer) finish(ctx context.Context) error {
+// finish ends the open pack, and makes it durable beside the next. It is called with mu held.
+func (p *packer) finish() error {
 	if p.open == nil {
 		return nil
 	}
@@ -88,14 +74,38 @@ func (p *packer) finish(ctx context.Context) error {
 	file := p.file
 	p.open, p.file = nil, spool{}
 	p.commits.Go(func() error {
-		defer file.w.Close()
-		// A pack of this name would hold the same bytes.
-		if err := file.commit(ctx, pack.Name(p.class, id)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		err := p.commit(file, index.Pack{ID: id, Class: p.class, Size: size, Directory: directory})
+		if err != nil {
+			p.w.fail(err)
 		}
-		return p.w.packDone(ctx, index.Pack{ID: id, Class: p.class, Size: size, Directory: directory})
+		return err
 	})
 	return nil
+}
+
+// commit makes a pack durable. It goes on when the run has failed elsewhere: what is stored serves the next run.
+func (p *packer) commit(file spool, made index.Pack) error {
+	defer file.w.Close()
+	// A pack of this name would hold the same bytes.
+	if err := file.commit(p.w.outer, pack.Name(p.class, made.ID)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return p.w.packDone(p.w.outer, made)
+}
+
+// end ends the open pack, or drops it if the run has failed.
+func (p *packer) end() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := context.Cause(p.w.ctx)
+	if err == nil {
+		err = p.finish()
+	}
+	if p.file.w != nil {
+		p.file.w.Close()
+		p.open, p.file = nil, spool{}
+	}
+	return err
 }
 
 func newSpool(ctx context.Context, store Store) (spool, error) {

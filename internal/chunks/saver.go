@@ -28,6 +28,7 @@ type Saver struct {
 	meta     *pack.Encoder
 	open     [pieces + 1]segment // by kind; those of large files apart
 	lengths  []uint32
+	box      []byte
 }
 
 // pieces is where chunks of large files are collected.
@@ -174,8 +175,8 @@ func (s *Saver) seal(ctx context.Context, slot, kind pack.Kind, body []byte, chu
 	for _, c := range chunks {
 		s.lengths = append(s.lengths, c.Length)
 	}
-	box := s.w.box()
-	box, err = encoder.Append(box, kind, s.lengths, body, digest)
+	s.reserve(len(body))
+	box, err := encoder.Append(s.box[:0], kind, s.lengths, body, digest)
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,24 @@ func (s *Saver) seal(ctx context.Context, slot, kind pack.Kind, body []byte, chu
 		return err
 	}
 	s.w.count(kind, chunks, len(body), len(box))
-	return s.w.send(ctx, sealedSegment{kind, box, chunks})
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return s.w.packers[kind.Class()].add(kind, box, chunks)
+}
+
+// Room in a Saver's box, in bytes: for what a segment is longer than its chunks, and for all but the longest chunks, which are few.
+const (
+	boxMargin = 16 << 10
+	maxBox    = SegmentSize + SegmentSize/4
+)
+
+// reserve makes room for a sealed segment of n bytes.
+func (s *Saver) reserve(n int) {
+	size := n + n/64 + boxMargin
+	if cap(s.box) < size || (cap(s.box) > maxBox && size <= maxBox) {
+		s.box = make([]byte, 0, max(size, min(2*cap(s.box), maxBox)))
+	}
 }
 
 // verify opens a segment again and compares its chunks with their ids, before it counts
@@ -210,13 +228,6 @@ func (s *Saver) verify(ctx context.Context, kind pack.Kind, box []byte, chunks [
 		if err := s.verifier.Check(kind, chunks[i].ID, chunk); err != nil {
 			return fmt.Errorf("%w: %w", ErrVerify, err)
 		}
-	}
-	return nil
-}
-
-func (w *Writer) box() []byte {
-	if b, ok := w.boxes.Get().(*[]byte); ok {
-		return (*b)[:0]
 	}
 	return nil
 }

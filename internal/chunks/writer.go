@@ -1,6 +1,7 @@
 package chunks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/pack"
-	"golang.org/x/sync/errgroup"
 )
 
 // Defaults of Options.
@@ -23,7 +23,6 @@ const (
 	checkpointInterval   = 2 * time.Minute  // between two index files
 	firstInterval        = 10 * time.Second // between two of a run that has not lasted long
 	maxIndexRows         = 200_000          // of an index file
-	segmentQueue         = 4                // sealed segments waiting for the packer, a class
 	maxUnfinishedCommits = 2                // packs that are made durable beside the open one
 )
 
@@ -51,10 +50,10 @@ type Writer struct {
 	pieces  *compress.Compressor // of chunks of large files
 	meta    *compress.Compressor
 	unpack  compress.Decompressor
-	boxes   sync.Pool
-	packers [3]*packer // by class
-	group   *errgroup.Group
-	ctx     context.Context
+	packers [3]*packer      // by class
+	outer   context.Context // of the run
+	ctx     context.Context // ends also when a pack could not be written
+	fail    context.CancelCauseFunc
 
 	contentOnce sync.Once
 	content     *seal.Key
@@ -69,7 +68,6 @@ type Writer struct {
 	written time.Time // the last index file
 	indexes []pack.ID
 	stats   Stats
-	err     error
 }
 
 // Stats counts what a Writer saved.
@@ -84,7 +82,7 @@ type Stats struct {
 }
 
 // NewWriter returns a Writer into store that deduplicates against set and adds its rows
-// to it. Close or Finish ends its goroutines, which also end with ctx.
+// to it. Finish or Abandon ends it; what it does for its Savers ends with ctx.
 func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts Options) (*Writer, error) {
 	if opts.PackSize == 0 {
 		opts.PackSize = DefaultPackSize
@@ -99,7 +97,7 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 	if err != nil {
 		return nil, err
 	}
-	meta, err := compress.NewCompressor(compress.Default)
+	meta, err := compress.NewSmallCompressor(compress.Default)
 	if err != nil {
 		return nil, err
 	}
@@ -112,12 +110,11 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 	}
 	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, data: data, pieces: pieces, meta: meta,
 		claimed: map[pack.ChunkID]struct{}{}, began: opts.Now()}
-	w.written = w.began
-	w.group, w.ctx = errgroup.WithContext(ctx)
+	w.written, w.outer = w.began, ctx
+	w.ctx, w.fail = context.WithCancelCause(ctx)
 	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
-		p := &packer{w: w, class: class, in: make(chan sealedSegment, segmentQueue)}
-		w.packers[class] = p
-		w.group.Go(func() error { return p.run(w.ctx) })
+		w.packers[class] = &packer{w: w, class: class}
+		w.packers[class].commits.SetLimit(maxUnfinishedCommits)
 	}
 	return w, nil
 }
@@ -159,18 +156,6 @@ func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.stats
-}
-
-// send hands a sealed segment to the packer of its class.
-func (w *Writer) send(ctx context.Context, s sealedSegment) error {
-	select {
-	case w.packers[s.kind.Class()].in <- s:
-		return nil
-	case <-w.ctx.Done():
-		return context.Cause(w.ctx)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // packDone notes a durable pack, and writes an index file now and then so that an
@@ -237,19 +222,22 @@ func (w *Writer) Finish(ctx context.Context) ([]pack.ID, error) {
 // Abandon ends a run that will not commit: what is durable is indexed for the next run,
 // if the store still works, and goroutines end.
 func (w *Writer) Abandon(ctx context.Context) error {
-	w.mu.Lock()
-	w.err = context.Canceled
-	w.mu.Unlock()
 	w.stop()
 	return w.writeIndex(ctx)
 }
 
-// stop ends the packers and waits for them.
-func (w *Writer) stop() error {
+// stop ends the open packs and waits until what was begun is durable.
+func (w *Writer) stop() (err error) {
 	for _, p := range w.packers {
 		if p != nil {
-			close(p.in)
+			err = cmp.Or(err, p.end())
 		}
 	}
-	return w.group.Wait()
+	for _, p := range w.packers {
+		if p != nil {
+			err = cmp.Or(err, p.commits.Wait())
+		}
+	}
+	w.fail(context.Canceled)
+	return err
 }

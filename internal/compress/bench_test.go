@@ -86,7 +86,7 @@ func BenchmarkNewEncoder(b *testing.B) {
 			src, dst := words(1<<20, 1), make([]byte, 0, 2<<20)
 			b.ReportAllocs()
 			for b.Loop() {
-				newEncoder(level).EncodeAll(src, dst)
+				newEncoder(level, windowSize).EncodeAll(src, dst)
 			}
 		})
 	}

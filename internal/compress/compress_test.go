@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -101,6 +102,42 @@ func TestNoiseIsLeftAlone(t *testing.T) {
 			if _, ok := c.Append(nil, noise(size, 1)); ok {
 				t.Errorf("%s: %d bytes of noise shrink", level, size)
 			}
+		}
+	}
+}
+
+// What shrinks in a stretch of an eighth is found, wherever it stands.
+func TestSamplesMissNoEighth(t *testing.T) {
+	for _, size := range []int{minSampled, minSampled + 1, 1 << 20, 3<<20 + 17} {
+		for start := 0; start+size/8 <= size; start += size / 37 {
+			src := noise(size, 4)
+			copy(src[start:], words(size/8, 5))
+			if seemsRandom(src) {
+				t.Errorf("%d bytes of words at %d of %d bytes of noise are missed", size/8, start, size)
+			}
+		}
+	}
+}
+
+// What is common in files and shrinks must not pass for random, and random bytes must.
+func TestSeemsRandom(t *testing.T) {
+	counters := make([]byte, 0, minSampled)
+	for i := range uint32(minSampled / 4) {
+		counters = binary.LittleEndian.AppendUint32(counters, i*2654435761>>8)
+	}
+	base64 := []byte(hex.EncodeToString(noise(minSampled/2, 8)))
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, data := range map[string][]byte{"words": words(minSampled, 1), "numbers": counters, "hex": base64, "zeros": make([]byte, minSampled), "program": program[:4<<20]} {
+		if seemsRandom(data) {
+			t.Errorf("%s seem random", name)
+		}
+	}
+	for i := range uint64(200) {
+		if !seemsRandom(noise(minSampled, i)) {
+			t.Errorf("noise %d does not seem random", i)
 		}
 	}
 }

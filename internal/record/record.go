@@ -33,7 +33,7 @@ type Codec struct {
 
 // NewCodec returns a Codec that compresses to the level.
 func NewCodec(level compress.Level) (*Codec, error) {
-	c, err := compress.NewCompressor(level)
+	c, err := compress.NewSmallCompressor(level)
 	if err != nil {
 		return nil, err
 	}

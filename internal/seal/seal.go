@@ -15,7 +15,10 @@ import (
 )
 
 // Overhead is how many bytes a box is longer than its plaintext.
-const Overhead = keyIDSize + nonceSize + tagSize
+const Overhead = Front + tagSize
+
+// Front is how many bytes of a box stand before what was its plaintext.
+const Front = keyIDSize + nonceSize
 
 const (
 	keyIDSize = 8
@@ -116,16 +119,25 @@ func (k *Key) Seal(dst []byte, kind byte, plaintext []byte) ([]byte, error) {
 // SealDigest is Seal for a caller that already holds a collision-resistant digest
 // that determines the plaintext.
 func (k *Key) SealDigest(dst []byte, kind byte, plaintext []byte, digest [32]byte) ([]byte, error) {
+	start := len(dst)
+	dst = slices.Grow(dst, len(plaintext)+Overhead)
+	dst = append(dst[:start+Front], plaintext...)
+	return k.SealInPlace(dst, start, kind, digest)
+}
+
+// SealInPlace is SealDigest of the plaintext that stands at buf[start+Front:]. The box takes its place, from buf[start:]; the Front bytes
+// before the plaintext may hold anything. It returns buf, longer by what the box is longer.
+func (k *Key) SealInPlace(buf []byte, start int, kind byte, digest [32]byte) ([]byte, error) {
 	sc := k.getScratch()
 	defer k.scratch.Put(sc)
 	if err := k.makeNonce(sc, kind, &digest); err != nil {
-		return dst, err
+		return buf[:start], err
 	}
 	sc.associated[kindOffset] = kind
-	dst = slices.Grow(dst, len(plaintext)+Overhead)
-	dst = append(dst, k.id[:]...)
-	dst = append(dst, sc.nonce[:nonceSize]...)
-	return k.aead.Seal(dst, sc.nonce[:nonceSize], plaintext, sc.associated[:]), nil
+	buf = slices.Grow(buf, tagSize)
+	copy(buf[start:], k.id[:])
+	copy(buf[start+keyIDSize:], sc.nonce[:nonceSize])
+	return k.aead.Seal(buf[:start+Front], sc.nonce[:nonceSize], buf[start+Front:], sc.associated[:]), nil
 }
 
 // Open appends the plaintext of a box of the kind to dst. box is left as it is and
