@@ -1,7 +1,11 @@
 package chunks
 
 import (
+	"context"
+	"errors"
+	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/snapkeep/snap/index"
@@ -66,5 +70,41 @@ func TestPiecesOfLargeFilesDieAlone(t *testing.T) {
 	}
 	if l, s, e := segments(large), segments(small), segments(tiny); l != len(large) || s != 1 || e != 1 {
 		t.Errorf("%d chunks of large files in %d segments, %d small files in %d, %d ends of files in %d", len(large), l, len(small), s, len(tiny), e)
+	}
+}
+
+// full is a store without room for packs.
+type full struct{ *mem.Store }
+
+var errFull = errors.New("no room")
+
+func (f full) Create(ctx context.Context, name string, r io.Reader, size int64) error {
+	if strings.HasPrefix(name, "data/") {
+		return errFull
+	}
+	return f.Store.Create(ctx, name, r, size)
+}
+
+// TestPackThatCannotBeStoredEndsTheRun: the rest of the source is not read for nothing.
+func TestPackThatCannotBeStoredEndsTheRun(t *testing.T) {
+	w, err := NewWriter(t.Context(), full{mem.New(nil)}, index.NewSet(), testKeys(), Options{PackSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, rng := w.NewSaver(), rand.New(rand.NewPCG(3, 3))
+	data := make([]byte, 1<<20)
+	for range 100 {
+		for i := range data {
+			data[i] = byte(rng.Uint32())
+		}
+		if _, err = s.Save(t.Context(), pack.KindData, data); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, errFull) {
+		t.Errorf("saving 100 MiB: %v", err)
+	}
+	if _, err := w.Finish(t.Context()); !errors.Is(err, errFull) {
+		t.Errorf("Finish: %v", err)
 	}
 }
