@@ -74,7 +74,7 @@ func TestPiecesOfLargeFilesDieAlone(t *testing.T) {
 }
 
 // full is a store without room for packs.
-type full struct{ *mem.Store }
+type full struct{ Store }
 
 var errFull = errors.New("no room")
 
