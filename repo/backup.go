@@ -124,7 +124,7 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		own = r.enter(ctx, "backup")
 		defer own.leave()
 	}
-	all, err := r.allSnapshots(ctx)
+	all, err := r.shownSnapshots(ctx)
 	if err != nil {
 		r.log.Warn("some snapshots cannot be read", "error", err)
 	}

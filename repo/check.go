@@ -13,6 +13,7 @@ import (
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/check"
+	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
@@ -25,6 +26,7 @@ type checking struct {
 	r      *Repo
 	o      CheckOptions
 	load   tree.LoadPage
+	once   Store // reads small files of the store once
 	result *CheckResult
 
 	begin   time.Time
@@ -53,11 +55,17 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckResult, error) 
 }
 
 func (r *Repo) check(ctx context.Context, o CheckOptions) (*checking, error) {
-	return r.checkWith(ctx, o, badPacks{}, r.load)
+	once, end := r.readOnce()
+	defer end()
+	if once == r.store {
+		return r.checkWith(ctx, o, badPacks{}, r.loader.Load, once)
+	}
+	near := chunks.NewLoader(once, r.set, r.keys, r.opts.CacheBytes)
+	return r.checkWith(ctx, o, badPacks{}, r.loadNear(near, r.loader), once)
 }
 
-// checkWith checks with what is known about packs already, and pages that load loads.
-func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load tree.LoadPage) (*checking, error) {
+// checkWith checks with what is known about packs already, pages that load loads, and small files that once reads.
+func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load tree.LoadPage, once Store) (*checking, error) {
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
@@ -72,7 +80,7 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 		return nil, err
 	}
 	o.ReadData = o.ReadData || o.Subset != "" || o.MaxAge != 0
-	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, named: map[string]bool{}, bad: bad, load: load}
+	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, named: map[string]bool{}, bad: bad, load: load, once: once}
 	// Snapshots are listed before the index and the index before the packs' presence is judged, so
 	// that whoever writes or prunes beside leaves no trace that looks like damage.
 	snapshots, err := c.snapshots(ctx)
@@ -114,13 +122,20 @@ func (c *checking) damage(d Damage) {
 func (c *checking) snapshots(ctx context.Context) ([]*Snapshot, error) {
 	var all []*Snapshot
 	seen := map[pack.ID]bool{}
+	records := sealed.New(c.once, c.r.meta)
+	records.Fallback(copies{c.r.store})
+	from, err := listOnce(ctx, c.r.store, sealed.Snapshot.Prefix, sealed.Trash.Prefix) // in this order: a snapshot that is moved shows
+	if err != nil {
+		return nil, err
+	}
 	for _, kind := range []sealed.Kind{sealed.Snapshot, sealed.Trash} {
-		ids, err := c.r.listIDs(ctx, c.r.store, kind)
+		ids, err := c.r.listIDs(ctx, from, kind)
 		if err != nil {
 			return nil, err
 		}
 		for _, id := range ids {
-			s, err := c.r.loadSnapshot(ctx, kind, id)
+			body, err := records.Load(ctx, kind, id)
+			s, err := decodeSnapshot(id, body, err)
 			switch {
 			case ctx.Err() != nil:
 				return nil, context.Cause(ctx)
@@ -164,7 +179,7 @@ func (c *checking) files(ctx context.Context) error {
 	}
 	c.packs.sort()
 	for _, name := range small {
-		err := c.r.checkFile(ctx, name)
+		err := c.checkFile(ctx, name)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -193,20 +208,20 @@ func (c *checking) log(ctx context.Context) error {
 }
 
 // checkFile opens a small file and returns what is wrong with it.
-func (r *Repo) checkFile(ctx context.Context, name string) error {
+func (c *checking) checkFile(ctx context.Context, name string) error {
 	kind, id := classify(name)
 	if kind == fileParity {
-		return checkParity(ctx, r.store, id)
+		return checkParity(ctx, c.r.store, id)
 	}
 	read := sealed.ReadFile
 	if kind == fileIndex {
 		read = sealed.ReadIndexFile
 	}
-	data, err := read(ctx, r.store, name, int64(sealed.Index.Limit)+1024)
+	data, err := read(ctx, c.once, name, int64(sealed.Index.Limit)+1024)
 	if err != nil {
 		return err
 	}
-	return r.checkBytes(ctx, strings.TrimPrefix(name, copyPrefix), data)
+	return c.r.checkBytes(ctx, strings.TrimPrefix(name, copyPrefix), data)
 }
 
 // checkBytes returns what is wrong with the bytes of a small file.

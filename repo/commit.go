@@ -45,7 +45,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.r.load(ctx, pack.KindTree, root); err != nil {
+	if _, err := w.r.loader.Load(ctx, pack.KindTree, root); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %w", ErrOvertaken, err)
 		}

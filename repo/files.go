@@ -193,6 +193,7 @@ func (r *Repo) listPacks(ctx context.Context, from lister) (packFiles, error) {
 		}
 	}
 	all.sort()
+	r.dropKept("meta/", func(id pack.ID) bool { return all.find(id) != nil })
 	return all, nil
 }
 

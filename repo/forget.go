@@ -16,11 +16,11 @@ import (
 // ForgetPlan decides by a policy which of the snapshots that the filter selects stay, source by source. It
 // changes nothing: see Remove and Forget. A record that cannot be read is an error, for it may be one that counts.
 func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanOptions) (*ForgetPlan, error) {
-	selected, err := r.Snapshots(ctx, f)
+	all, err := r.allSnapshots(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("plan what to forget: %w", err)
 	}
-	return r.planFor(p, selected, o)
+	return r.planFor(p, matching(all, f), o)
 }
 
 // planFor decides by a policy which of some snapshots stay.

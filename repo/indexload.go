@@ -47,7 +47,7 @@ func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
 		times, err = r.listTimes(ctx, from, sealed.Index.Prefix)
 		return slices.Collect(maps.Keys(times)), err
-	}, r.loadIndexFile)
+	}, r.loadListedIndex)
 	if err != nil {
 		return fmt.Errorf("load index: %w", err)
 	}
@@ -55,6 +55,7 @@ func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 	for name := range times {
 		r.indexNames[name] = true
 	}
+	r.dropKept(sealed.Index.Prefix, func(id pack.ID) bool { return r.indexNames[id] })
 	if err := r.syncPruneRecords(ctx, from); err != nil {
 		return err
 	}
@@ -68,7 +69,16 @@ func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 }
 
 func (r *Repo) loadIndexFile(ctx context.Context, id pack.ID) ([]byte, error) {
-	body, err := r.records.Load(ctx, sealed.Index, id)
+	return loadIndexFrom(ctx, r.records, id)
+}
+
+// loadListedIndex loads an index file that a listing shows.
+func (r *Repo) loadListedIndex(ctx context.Context, id pack.ID) ([]byte, error) {
+	return loadIndexFrom(ctx, r.nearRecords, id)
+}
+
+func loadIndexFrom(ctx context.Context, records *sealed.Records, id pack.ID) ([]byte, error) {
+	body, err := records.Load(ctx, sealed.Index, id)
 	if err != nil && isRecordDamage(err) {
 		return nil, fmt.Errorf("%w: %w", index.ErrCorrupt, err)
 	}

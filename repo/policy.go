@@ -91,13 +91,13 @@ func (r *Repo) ForgetPlanStored(ctx context.Context, f Filter, o ForgetPlanOptio
 	if err != nil {
 		return nil, nil, err
 	}
-	selected, err := r.Snapshots(ctx, f)
+	all, err := r.allSnapshots(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan what to forget: %w", err)
 	}
 	var order []SourceID
 	bySource := map[SourceID][]*Snapshot{}
-	for _, s := range selected {
+	for _, s := range matching(all, f) {
 		if bySource[s.Source] == nil {
 			order = append(order, s.Source)
 		}

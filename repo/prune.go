@@ -36,6 +36,7 @@ type pruner struct {
 	known   map[pack.ID]*Snapshot
 	purged  map[pack.ID]bool // snapshots that this run takes out of the trash
 	looked  bool             // it is decided which
+	unsure  bool             // what is kept on this machine may be gone from the store
 }
 
 // withDefaults returns the options as they are meant.
@@ -133,6 +134,8 @@ func (p *pruner) lookAndMark(ctx context.Context) (v *view, m *marking, err erro
 			return v, m, err
 		}
 		before = v
+		p.unsure = true
+		clear(p.known)
 	}
 	return nil, nil, err
 }

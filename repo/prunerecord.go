@@ -128,11 +128,13 @@ func (r *Repo) syncPruneRecords(ctx context.Context, from lister) error {
 		}
 	}
 	r.pruneNames = there
+	r.dropKept(sealed.Prune.Prefix, func(id pack.ID) bool { return there[id] })
 	return nil
 }
 
+// loadPruneRecord loads a record that a listing shows.
 func (r *Repo) loadPruneRecord(ctx context.Context, id pack.ID) (*pruneRecord, error) {
-	body, err := r.records.Load(ctx, sealed.Prune, id)
+	body, err := r.nearRecords.Load(ctx, sealed.Prune, id)
 	if err != nil {
 		return nil, err
 	}

@@ -152,11 +152,19 @@ func (p *pruner) purges(id pack.ID, forgotten time.Time) bool {
 	return p.purged[id] || p.now.Sub(forgotten) >= p.o.GraceTrash
 }
 
-// listed takes in a snapshot that a listing shows.
+// listed takes in a snapshot that a listing shows. The record of one that stands may be kept on this machine: should the listing be late, and the
+// snapshot gone, it is asked of the store when something turns out to be missing.
 func (p *pruner) listed(ctx context.Context, v *view, id pack.ID) error {
 	if s := p.known[id]; s != nil {
 		v.snapshots[id] = s
 		return nil
+	}
+	if _, alive := v.alive[id]; alive && !p.unsure && p.r.kept != nil {
+		body, err := p.r.nearRecords.Load(ctx, sealed.Snapshot, id)
+		if s, err := decodeSnapshot(id, body, err); err == nil {
+			v.snapshots[id], p.known[id] = s, s
+			return nil
+		}
 	}
 	return p.load(ctx, v, id)
 }

@@ -66,6 +66,11 @@ type redundantSpooler struct {
 	inner Spooler
 }
 
+// protector is a Store that writes parity and second copies.
+type protector interface{ unprotected() Store }
+
+func (s *redundant) unprotected() Store { return s.Store }
+
 // withParity returns a store that protects what is written to it.
 func withParity(store Store) Store {
 	r := &redundant{Store: store}

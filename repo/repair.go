@@ -49,11 +49,8 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if o.DryRun {
 		p.overlay = overlay{}
 	}
-	switch s := r.store.(type) {
-	case *redundant:
-		p.raw, p.protected = s.Store, true
-	case *redundantSpooler:
-		p.raw, p.protected = s.Store, true
+	if s, ok := able[protector](r.store); ok {
+		p.raw, p.protected = s.unprotected(), true
 	}
 	if !o.DryRun {
 		defer r.enter(ctx, "repair").leave()

@@ -22,15 +22,19 @@ import (
 	"github.com/snapkeep/snap/internal/record"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/store/cached"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 )
 
 // Options of Create and Open. The zero value means defaults.
 type Options struct {
-	// CacheDir is a folder for the local copy of the index, one folder a repository in it.
-	// Empty means that nothing is kept between runs. It may be deleted at any time.
+	// CacheDir is a folder for the local copy of the index and of the metadata of stores elsewhere, one folder a
+	// repository in it. Empty means that nothing is kept between runs. It may be deleted at any time.
 	CacheDir string
+	// MetadataCacheBytes bounds what is kept of metadata in CacheDir, in bytes a repository; 0 means 1 GiB, less means nothing. It is
+	// kept as it is stored, encrypted.
+	MetadataCacheBytes int64
 	// Logger is told of what is degraded but correct; nil means nobody.
 	Logger *slog.Logger
 	// Now is the clock that stamps snapshots; nil means time.Now.
@@ -76,6 +80,11 @@ type Repo struct {
 	loader  *chunks.Loader
 	heads   heads
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served
+
+	kept        *cached.Cache   // of metadata, nil for none
+	near        Store           // reads what is kept; store if nothing is
+	nearRecords *sealed.Records // of near
+	nearLoader  *chunks.Loader  // of near
 
 	applied    bool        // the settings were read when the repository was opened
 	objectLock *ObjectLock // that the settings ask for, nil for none
@@ -239,6 +248,8 @@ func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName 
 	if err := r.checkSecrets(); err != nil {
 		return err
 	}
+	r.openIndex()
+	r.openKept()
 	r.meta = secrets.Metadata(config.ID)
 	r.records = sealed.New(r.store, r.meta)
 	r.records.Fallback(copies{r.store})
@@ -249,8 +260,8 @@ func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName 
 		})
 	})
 	r.keys = chunks.Keys{Repository: config.ID, ChunkIDs: secrets.IDKey(), Metadata: r.meta, Content: r.content.Key, NewContent: r.newContentKey}
-	r.openIndex()
 	r.loader = chunks.NewLoader(r.store, r.set, r.keys, r.opts.CacheBytes)
+	r.openNear()
 	return nil
 }
 
@@ -285,9 +296,9 @@ func (r *Repo) Close() error { return r.cache.Close() }
 
 func (r *Repo) now() time.Time { return r.opts.Now() }
 
-// load returns the bytes of a page.
+// load returns the bytes of a page, from what is kept if it can.
 func (r *Repo) load(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
-	return r.loader.Load(ctx, kind, id)
+	return r.loadNear(r.nearLoader, r.loader)(ctx, kind, id)
 }
 
 var _ tree.LoadPage = (*Repo)(nil).load

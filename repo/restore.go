@@ -102,7 +102,11 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 	}
 	// The walk needs each page once: the cache for reading at random would only take memory.
 	loader := chunks.NewLoader(r.store, r.set, r.keys, restoreCache)
-	result, err := restore.Run(ctx, restore.Options{Load: loader.Load, Store: r.store, Index: r.set, Opener: loader, Root: root, Far: isRemote(r.store),
+	near := loader
+	if r.kept != nil {
+		near = chunks.NewLoader(r.near, r.set, r.keys, restoreCache)
+	}
+	result, err := restore.Run(ctx, restore.Options{Load: r.loadNear(near, loader), Store: r.store, Index: r.set, Opener: loader, Root: root, Far: isRemote(r.store),
 		Target: o.Target, Path: cleanPath(o.Path), Include: o.Include, Exclude: o.Exclude,
 		Overwrite: o.Overwrite, Delete: o.Delete, DeleteBelow: savedPaths(s),
 		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs,

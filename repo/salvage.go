@@ -156,12 +156,12 @@ func (p *repairing) opens(ctx context.Context, d *pack.Decoder, s pack.Segment, 
 // assess looks at what is left of the damage.
 func (p *repairing) assess(ctx context.Context, bad badPacks) error {
 	o := CheckOptions{MaxFiles: p.o.MaxFiles, Progress: &CheckProgress{}}
-	load := p.r.load
+	load := p.r.loader.Load
 	if p.o.DryRun {
 		o.mended = p.result.Mended
 		load = chunks.NewLoader(over{p.raw, p.overlay}, p.r.set, p.r.keys, p.r.opts.CacheBytes).Load
 	}
-	c, err := p.r.checkWith(ctx, o, bad, load)
+	c, err := p.r.checkWith(ctx, o, bad, load, p.r.store)
 	if err != nil {
 		return err
 	}

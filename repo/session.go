@@ -254,7 +254,7 @@ type deleter interface {
 // discard removes a file that is there, as far as is known, and may as well come back after a crash. The error may be
 // fs.ErrNotExist if it is not.
 func (r *Repo) discard(ctx context.Context, name string) error {
-	if _, protected := able[*redundant](r.store); protected {
+	if _, protected := able[protector](r.store); protected {
 		return r.drop(ctx, name)
 	}
 	if d, ok := able[deleter](r.store); ok {

@@ -78,22 +78,36 @@ func (f *Filter) matchSource(s *Snapshot) bool {
 // Snapshots returns all snapshots that the filter selects, oldest first. Records that
 // cannot be read are reported in the error, beside those that can.
 func (r *Repo) Snapshots(ctx context.Context, f Filter) ([]*Snapshot, error) {
-	all, err := r.allSnapshots(ctx)
-	var out []*Snapshot
+	all, err := r.shownSnapshots(ctx)
+	return matching(all, f), err
+}
+
+// matching returns those of the snapshots that a filter selects.
+func matching(all []*Snapshot, f Filter) (out []*Snapshot) {
 	for _, s := range all {
 		if f.Match(s) {
 			out = append(out, s)
 		}
 	}
-	return out, err
+	return out
 }
 
+// allSnapshots loads the records of all snapshots from the store: what decides which of them may go must not count one that is gone,
+// though a listing that is late shows it.
 func (r *Repo) allSnapshots(ctx context.Context) ([]*Snapshot, error) {
-	return r.snapshotsOf(ctx, sealed.Snapshot)
+	return r.snapshotsOf(ctx, sealed.Snapshot, r.snapshotBody)
 }
 
-// snapshotsOf loads the records of snapshots, or of the trash, with their labels.
-func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, error) {
+// shownSnapshots is allSnapshots for those who look or add. Records that are kept are not loaded from the store.
+func (r *Repo) shownSnapshots(ctx context.Context) ([]*Snapshot, error) {
+	if r.kept == nil {
+		return r.allSnapshots(ctx)
+	}
+	return r.snapshotsOf(ctx, sealed.Snapshot, r.nearRecords.Load)
+}
+
+// snapshotsOf loads the records of snapshots, or of the trash, and their labels. Each is loaded with load.
+func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadRecord) ([]*Snapshot, error) {
 	from, err := r.listSnapshots(ctx, kind)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
@@ -102,10 +116,12 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
+	r.dropKept(kind.Prefix, isOneOf(ids))
 	var out []*Snapshot
 	var errs []error
 	for _, id := range ids {
-		s, err := r.listedSnapshot(ctx, kind, id)
+		body, err := load(ctx, kind, id)
+		s, err := decodeSnapshot(id, body, err)
 		switch {
 		case err == nil:
 			s.Trashed = kind == sealed.Trash
@@ -137,12 +153,10 @@ type snapshotBodies struct {
 	bytes int
 }
 
-// listedSnapshot is loadSnapshot for one that a listing shows. With OneRun one that was loaded before is not loaded again.
-func (r *Repo) listedSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
-	body, err := r.snapshotBody(ctx, kind, id)
-	return decodeSnapshot(id, body, err)
-}
+// loadRecord loads the body of a record.
+type loadRecord func(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error)
 
+// snapshotBody loads the record of a snapshot that a listing shows. With OneRun one that was loaded before is not loaded again.
 func (r *Repo) snapshotBody(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error) {
 	if kind != sealed.Snapshot || !r.opts.OneRun {
 		return r.records.Load(ctx, kind, id)
@@ -211,7 +225,7 @@ func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, er
 	var out []*snapshot.Label
 	var errs []error
 	for _, id := range ids {
-		body, err := r.records.Load(ctx, sealed.Label, id)
+		body, err := r.nearRecords.Load(ctx, sealed.Label, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -235,7 +249,7 @@ func short(id pack.ID) string { return id.String()[:8] }
 // (2006-01-02, also with a time of day, in local time): the newest snapshot until then. The
 // error wraps ErrNoSnapshot or ErrAmbiguous.
 func (r *Repo) Find(ctx context.Context, word string, f Filter) (*Snapshot, error) {
-	all, err := r.allSnapshots(ctx)
+	all, err := r.shownSnapshots(ctx)
 	if err != nil && len(all) == 0 {
 		return nil, err
 	}

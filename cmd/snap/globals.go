@@ -16,7 +16,7 @@ import (
 type globals struct {
 	repository, repositoryFile                string
 	secret                                    secretFlags
-	cacheDir                                  string
+	cacheDir, cacheSize                       string
 	noCache, json, quiet, noLock, noExtraSafe bool
 	acceptRollback                            bool
 	verbose                                   int
@@ -33,8 +33,9 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVarP(&g.repository, "repo", "r", "", "`place` of the repository: a folder, sftp://user@host/path or s3:https://host/bucket/prefix (SNAP_REPOSITORY)")
 	f.StringVar(&g.repositoryFile, "repository-file", "", "`file` with the place of the repository (SNAP_REPOSITORY_FILE)")
 	g.secret.register(f, "", "p")
-	f.StringVar(&g.cacheDir, "cache-dir", "", "`folder` for copies of the index (SNAP_CACHE_DIR)")
-	f.BoolVar(&g.noCache, "no-cache", false, "keep no copies of the index")
+	f.StringVar(&g.cacheDir, "cache-dir", "", "`folder` for copies of the index, and of metadata of stores elsewhere (SNAP_CACHE_DIR)")
+	f.StringVar(&g.cacheSize, "cache-size", "", "keep so much metadata of each repository elsewhere: `size` in MiB, or with a unit (SNAP_CACHE_SIZE; default 1 GiB)")
+	f.BoolVar(&g.noCache, "no-cache", false, "keep no copies of index and metadata")
 	f.StringVar(&g.config, "config", "", "`file` or folder with the configuration of pulls (SNAP_CONFIG)")
 	f.BoolVar(&g.json, "json", false, "print JSON lines")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results and errors")
@@ -99,6 +100,25 @@ func (a *app) packSize() (int, error) {
 		return 0, usageError("--pack-size: %q is outside %s to %s", value, term.Size(minPackSize), term.Size(maxPackSize))
 	}
 	return int(bytes), nil
+}
+
+// cacheSize returns the bytes of metadata to be kept; 0 for the default, less for none.
+func (a *app) cacheSize() (int64, error) {
+	value := a.global.cacheSize
+	if value == "" {
+		value = a.getenv("SNAP_CACHE_SIZE")
+	}
+	if value == "" {
+		return 0, nil
+	}
+	bytes, err := term.ParseSize(value, 1<<20)
+	if err != nil {
+		return 0, usageError("--cache-size: %v", err)
+	}
+	if bytes == 0 {
+		bytes = -1
+	}
+	return bytes, nil
 }
 
 func (a *app) compression() (string, error) {

@@ -84,6 +84,9 @@ func (a *app) options() (repo.Options, error) {
 	if o.Compression, err = a.compression(); err != nil {
 		return o, err
 	}
+	if o.MetadataCacheBytes, err = a.cacheSize(); err != nil {
+		return o, err
+	}
 	if !a.global.noCache {
 		o.CacheDir = a.cacheDir()
 	}
@@ -166,6 +169,9 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 	if err != nil {
 		return err
 	}
+	if storeReaders[a.command] {
+		opts.MetadataCacheBytes = -1
+	}
 	opts.OneRun = true
 	if writers[a.command] {
 		credential = credential.AsWriter()
@@ -187,6 +193,9 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 // writers are the commands that read no file data: of a full key slot they take what a writer's has. A source that breaks into the
 // decoder of a pull finds no key to what was stored before.
 var writers = map[string]bool{"snap pull": true, "snap verify": true, "snap forget": true, "snap prune": true}
+
+// storeReaders are the commands that want to know what the store has, and take nothing from what is kept of it.
+var storeReaders = map[string]bool{"snap verify": true, "snap repair": true}
 
 // guarded are the commands that compare the repository with what this machine has seen of it before.
 var guarded = map[string]bool{"snap backup": true, "snap snapshots": true, "snap check": true, "snap forget": true, "snap undelete": true, "snap prune": true,

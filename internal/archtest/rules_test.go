@@ -32,6 +32,7 @@ internal/sshconn:
 internal/store/spool: internal/store
 internal/store/mem: internal/store
 internal/store/faulty: internal/store internal/store/mem
+internal/store/cached: internal/store pack
 internal/store/local: internal/durable internal/store
 internal/store/sftp: internal/durable internal/sshconn internal/store internal/store/spool
 internal/store/s3: internal/store internal/store/spool
@@ -55,7 +56,7 @@ internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
-repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
 internal/config: internal/filter
 internal/enrol: internal/sshconn
 internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/sftp internal/source/stream internal/sshconn internal/tree repo
@@ -89,7 +90,7 @@ internal/goldentest/generate: internal/goldentest internal/keyring internal/veri
 const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
 os/user: internal/source/local internal/sshconn repo cmd/snap
-os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
+os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
 syscall: internal/agent internal/pull internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
 unsafe: internal/agent internal/inode internal/target
 golang.org/x/sys: internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/goldentest/generate cmd/snap
@@ -101,7 +102,7 @@ crypto: internal/durable internal/enrol internal/keyring internal/pull internal/
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
 golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
 golang.org/x/crypto/ssh: internal/enrol internal/keyring internal/sshconn internal/sshdtest cmd/snap
-github.com/zeebo/blake3: internal/agent internal/agenttest internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/tree internal/vectortest/generate internal/verifier pack
+github.com/zeebo/blake3: internal/agent internal/agenttest internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/store/cached internal/tree internal/vectortest/generate internal/verifier pack
 
 # Compression, and what mends.
 compress:

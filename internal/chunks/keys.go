@@ -17,6 +17,11 @@ type Store interface {
 	Stat(ctx context.Context, name string) (size int64, modTime time.Time, err error)
 }
 
+// metaSpooler is a Store that takes a pack of metadata otherwise, because it is read again.
+type metaSpooler interface {
+	SpoolMeta(ctx context.Context) (io.WriteCloser, func(ctx context.Context, name string) error, error)
+}
+
 // spooler is a Store that takes a file before its name is known.
 type spooler interface {
 	Spool(ctx context.Context) (io.WriteCloser, func(ctx context.Context, name string) error, error)

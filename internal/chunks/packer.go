@@ -47,7 +47,7 @@ func (p *packer) add(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 
 func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 	if p.open == nil {
-		file, err := newSpool(p.w.outer, p.w.store)
+		file, err := newSpool(p.w.outer, p.w.store, p.class)
 		if err != nil {
 			return err
 		}
@@ -108,7 +108,11 @@ func (p *packer) end() error {
 	return err
 }
 
-func newSpool(ctx context.Context, store Store) (spool, error) {
+func newSpool(ctx context.Context, store Store, class pack.Class) (spool, error) {
+	if s, ok := store.(metaSpooler); ok && class == pack.ClassMeta {
+		w, commit, err := s.SpoolMeta(ctx)
+		return spool{w, commit}, err
+	}
 	if s, ok := store.(spooler); ok {
 		w, commit, err := s.Spool(ctx)
 		return spool{w, commit}, err

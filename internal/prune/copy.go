@@ -135,7 +135,7 @@ func (c *Copier) add(ctx context.Context, to Stream, s pack.Segment, box []byte)
 	class := s.Kind.Class()
 	p := &c.open[class][to]
 	if p.w == nil {
-		w, commit, err := chunks.NewSpool(ctx, c.store)
+		w, commit, err := chunks.NewSpool(ctx, c.store, class)
 		if err != nil {
 			return err
 		}
