@@ -13,7 +13,6 @@ import (
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/check"
-	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
@@ -55,13 +54,9 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckResult, error) 
 }
 
 func (r *Repo) check(ctx context.Context, o CheckOptions) (*checking, error) {
-	once, end := r.readOnce()
+	once, load, end := r.readOnce()
 	defer end()
-	if once == r.store {
-		return r.checkWith(ctx, o, badPacks{}, r.loader.Load, once)
-	}
-	near := chunks.NewLoader(once, r.set, r.keys, r.opts.CacheBytes)
-	return r.checkWith(ctx, o, badPacks{}, r.loadNear(near, r.loader), once)
+	return r.checkWith(ctx, o, badPacks{}, load, once)
 }
 
 // checkWith checks with what is known about packs already, pages that load loads, and small files that once reads.

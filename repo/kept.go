@@ -99,10 +99,12 @@ func isOneOf(ids []pack.ID) func(pack.ID) bool {
 }
 
 // readOnce returns a store for one run that reads small files and packs of metadata of r.store once, whole, and compares them with their
-// names: what it reads again was whole in the store a moment ago. What is damaged it reads as it is. end removes what it has kept.
-func (r *Repo) readOnce() (once Store, end func()) {
+// names: what it reads again was whole in the store a moment ago. What is damaged it reads as it is. load loads pages from it; end removes what
+// it has kept.
+func (r *Repo) readOnce() (once Store, load tree.LoadPage, end func()) {
+	plain := func() (Store, tree.LoadPage, func()) { return r.store, r.loader.Load, func() {} }
 	if r.kept == nil {
-		return r.store, func() {}
+		return plain()
 	}
 	pattern := filepath.Join(r.opts.CacheDir, r.ID(), checkPattern)
 	left, _ := filepath.Glob(pattern)
@@ -113,7 +115,9 @@ func (r *Repo) readOnce() (once Store, end func()) {
 	}
 	dir, err := os.MkdirTemp(filepath.Split(pattern))
 	if err != nil {
-		return r.store, func() {}
+		return plain()
 	}
-	return r.newKept(r.store, dir, nil).Reader(), func() { _ = os.RemoveAll(dir) }
+	once = r.newKept(r.store, dir, nil).Reader()
+	near := chunks.NewLoader(once, r.set, r.keys, r.opts.CacheBytes)
+	return once, r.loadNear(near, r.loader), func() { _ = os.RemoveAll(dir) }
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,8 +215,8 @@ func (w *world) storageNow() time.Time {
 	return time.Now().Add(w.jump)
 }
 
-func (w *world) open(s repo.Store, credential *repo.Credential, now func() time.Time) (*repo.Repo, error) {
-	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20})
+func (w *world) open(s repo.Store, credential *repo.Credential, now func() time.Time, cache string) (*repo.Repo, error) {
+	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20, CacheDir: cache})
 }
 
 func (w *world) run() {
@@ -247,7 +248,7 @@ func (w *world) end() {
 	w.jump = 0
 	w.mu.Unlock()
 	ctx := w.t.Context()
-	r, err := w.open(w.inner, w.keys.full, time.Now)
+	r, err := w.open(w.inner, w.keys.full, time.Now, "")
 	if err != nil {
 		w.t.Fatalf("open in the end: %v", err)
 	}
@@ -297,7 +298,7 @@ func (w *world) check(after string) {
 	w.now.Store = w.inner.Clone()
 	if w.checker == nil {
 		var err error
-		if w.checker, err = w.open(w.now, w.keys.writer, time.Now); err != nil {
+		if w.checker, err = w.open(w.now, w.keys.writer, time.Now, ""); err != nil {
 			w.t.Errorf("after %s: open: %v", after, err)
 			return
 		}
@@ -331,6 +332,7 @@ type machine struct {
 	rng   *rand.Rand
 	now   func() time.Time
 	files files
+	cache string // folder, empty for none
 	store *unreliable
 	repo  *repo.Repo
 }
@@ -345,7 +347,29 @@ func (w *world) machine(id int) *machine {
 		skew = time.Duration(m.rng.Int64N(int64(8*time.Minute))) - 4*time.Minute
 	}
 	m.now = func() time.Time { return time.Now().Add(skew) }
+	if id%2 == 1 && w.seed%2 == 1 {
+		m.cache = w.t.TempDir()
+	}
 	return m
+}
+
+// spoilCache removes what is kept on the machine now and then, or damages it.
+func (m *machine) spoilCache() {
+	kept, err := filepath.Glob(filepath.Join(m.cache, "*", "files", "*", "*"))
+	if err != nil || m.cache == "" {
+		return
+	}
+	for _, name := range kept {
+		switch m.rng.IntN(20) {
+		case 0:
+			err = os.Remove(name)
+		case 1:
+			err = os.Truncate(name, 10)
+		}
+		if err != nil {
+			m.w.t.Error(err)
+		}
+	}
 }
 
 // live does some things one after the other.
@@ -387,9 +411,10 @@ func (m *machine) boot() {
 	var st repo.Store = m.store
 	if m.id%2 == 1 {
 		st = &far{m.store}
+		m.spoilCache()
 	}
 	var err error
-	if m.repo, err = m.w.open(st, m.w.keys.full, m.now); err != nil {
+	if m.repo, err = m.w.open(st, m.w.keys.full, m.now, m.cache); err != nil {
 		if m.repo = nil; !m.store.dead() {
 			m.w.t.Errorf("open by machine %d: %v", m.id, err)
 		}

@@ -56,10 +56,10 @@ type file struct {
 	name string
 	id   pack.ID
 
-	mu    sync.Mutex // held while the file is hashed or fetched; guards what follows
-	good  bool       // what is in the folder was hashed by this process
-	size  int64      // of what was hashed
-	asked int64      // bytes that were read from the store in parts
+	lock  chan struct{} // has an element while the file is read, hashed or fetched; guards what follows
+	good  bool          // what is in the folder was hashed by this process
+	size  int64         // of what was hashed
+	asked int64         // bytes that were read from the store in parts
 }
 
 // New returns a Cache of inner. It touches no file.
@@ -81,7 +81,7 @@ func (c *Cache) file(name string, id pack.ID) *file {
 	defer c.mu.Unlock()
 	f := c.files[name]
 	if f == nil {
-		f = &file{name: name, id: id}
+		f = &file{name: name, id: id, lock: make(chan struct{}, 1)}
 		c.files[name] = f
 	}
 	return f
@@ -93,26 +93,34 @@ func (c *Cache) readAt(ctx context.Context, name string, p []byte, off int64) (i
 	if !ok || len(p) == 0 || off < 0 {
 		return c.inner.ReadAt(ctx, name, p, off)
 	}
-	f := c.file(name, id)
-	if n, err, ok := c.readKept(f, p, off); ok {
+	n, err, ok := c.readNear(ctx, c.file(name, id), p, off)
+	if ok {
 		return n, err
 	}
-	if c.fetch(ctx, f, len(p)) {
-		if n, err, ok := c.readKept(f, p, off); ok {
-			return n, err
-		}
-	}
-	n, err := c.inner.ReadAt(ctx, name, p, off)
+	n, err = c.inner.ReadAt(ctx, name, p, off)
 	if off == 0 && n < len(p) && errors.Is(err, io.EOF) && pack.SumID(p[:n]) == id {
 		c.folder.put(name, p[:n])
 	}
 	return n, err
 }
 
-// readKept reads from the folder, and reports whether it could.
+// readNear reads from the folder, into which it fetches the file if that is worth it, and reports whether it could.
+func (c *Cache) readNear(ctx context.Context, f *file, p []byte, off int64) (n int, err error, ok bool) {
+	select {
+	case f.lock <- struct{}{}:
+		defer func() { <-f.lock }()
+	case <-ctx.Done():
+		return 0, context.Cause(ctx), true
+	}
+	n, err, ok = c.readKept(f, p, off)
+	if !ok && c.fetch(ctx, f, len(p)) {
+		n, err, ok = c.readKept(f, p, off)
+	}
+	return n, err, ok
+}
+
+// readKept reads from the folder, and reports whether it could. The lock is held.
 func (c *Cache) readKept(f *file, p []byte, off int64) (n int, err error, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	kept, err := c.folder.open(f.name)
 	if err != nil {
 		f.good = false
@@ -135,16 +143,11 @@ func (c *Cache) readKept(f *file, p []byte, off int64) (n int, err error, ok boo
 	return n, err, true
 }
 
-// fetch brings a file into the folder if that is worth it now that n bytes of it are wanted, and reports whether it is there.
+// fetch brings a file into the folder if that is worth it now that n bytes of it are wanted, and reports whether it did. The lock is held.
 func (c *Cache) fetch(ctx context.Context, f *file, n int) bool {
 	size, ok := c.opts.Size(f.id)
 	if !ok || size <= 0 || size > c.opts.MaxBytes/2 || c.folder.isOff() {
 		return false
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.good {
-		return true // another goroutine was faster
 	}
 	if f.asked += int64(n); size > wholeBytes && f.asked < size/wholeShare {
 		return false
