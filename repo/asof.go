@@ -29,9 +29,16 @@ func AsOf(s Store, at time.Time) (Store, error) {
 
 // mayRemove returns ErrMayNotRemove if the credentials for a store elsewhere do not allow to remove files.
 func (r *Repo) mayRemove(ctx context.Context) error {
-	if !isRemote(r.store) {
+	if !isRemote(r.store) || r.opts.OneRun && r.mayDelete.Load() {
 		return nil
 	}
+	err := r.tryRemove(ctx)
+	r.mayDelete.Store(err == nil)
+	return err
+}
+
+// tryRemove removes something that nobody needs.
+func (r *Repo) tryRemove(ctx context.Context) error {
 	if d, ok := able[deleter](r.store); ok {
 		return noRemoval(d.Delete(ctx, fmt.Sprintf("%s%s-%06d", sessionPrefix, newRun(), 0))) // there is no such file
 	}

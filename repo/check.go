@@ -174,6 +174,9 @@ func (c *checking) files(ctx context.Context) error {
 	}
 	c.packs.sort()
 	for _, name := range small {
+		if c.r.opts.OneRun && slices.Contains(c.r.sound, name) {
+			continue // it was read a moment ago
+		}
 		err := c.checkFile(ctx, name)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

@@ -195,7 +195,7 @@ func (r *Repo) trash(ctx context.Context, id SnapshotID) (made bool, err error) 
 // leave removes a snapshot, of which a copy may be in the trash, and reports whether it was there. made says that this run
 // made the copy.
 func (r *Repo) leave(ctx context.Context, id SnapshotID, made bool) (bool, error) {
-	if err := r.drop(ctx, sealed.Pending.Prefix+id.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := r.discard(ctx, sealed.Pending.Prefix+id.String()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
 	err := r.drop(ctx, sealed.Snapshot.Prefix+id.String())

@@ -33,23 +33,25 @@ func (p *pruner) removeCondemned(ctx context.Context, v *view) error {
 		}
 	}
 	p.waiting(v, func(id pack.ID) bool { return going[id] })
+	var names []string
+	sizes := map[string]int64{}
 	for i := range v.packs {
-		f := &v.packs[i]
-		if !going[f.id] {
-			continue
+		if f := &v.packs[i]; going[f.id] {
+			names = append(names, f.name())
+			sizes[f.name()] = f.size
 		}
-		if !p.o.DryRun {
-			err := p.r.discard(ctx, f.name())
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("remove pack: %w", err)
-			}
-			p.removed = append(p.removed, f.name())
-		}
+	}
+	gone, err := names, error(nil)
+	if !p.o.DryRun {
+		gone, err = p.r.discardAll(ctx, names)
+		p.removed = append(p.removed, gone...)
+	}
+	for _, name := range gone {
 		p.result.RemovedPacks++
-		p.result.RemovedBytes += f.size
+		p.result.RemovedBytes += sizes[name]
+	}
+	if err != nil {
+		return fmt.Errorf("remove pack: %w", err)
 	}
 	if !p.o.DryRun {
 		v.packs.remove(going)

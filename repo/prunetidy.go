@@ -31,7 +31,11 @@ type indexFile struct {
 // tidy removes what earlier prunes have superseded, merges index files, and removes leftovers.
 func (p *pruner) tidy(ctx context.Context, v *view) error {
 	p.merging = p.storageTime(ctx)
-	files, err := p.indexFiles(ctx)
+	from, err := listOnce(ctx, p.r.store, sealed.Index.Prefix, sealed.Label.Prefix, sessionPrefix)
+	if err != nil {
+		return err
+	}
+	files, err := p.indexFiles(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -42,10 +46,12 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 		return err
 	}
 	if p.o.Now {
+		var names []string
 		for _, id := range p.record.Superseded {
-			if err := p.dropIfThere(ctx, sealed.Index.Prefix+id.String()); err != nil {
-				return err
-			}
+			names = append(names, sealed.Index.Prefix+id.String())
+		}
+		if _, err := p.r.discardAll(ctx, names); err != nil {
+			return err
 		}
 		p.result.RemovedIndexes += len(p.record.Superseded)
 		p.record.Superseded = nil
@@ -54,18 +60,18 @@ func (p *pruner) tidy(ctx context.Context, v *view) error {
 	if err := p.publish(ctx, v); err != nil {
 		return err
 	}
-	if err := p.dropLabels(ctx, v); err != nil {
+	if err := p.dropLabels(ctx, v, from); err != nil {
 		return err
 	}
-	if _, err := p.session.others(ctx, p.now, false); err != nil { // removes those of dead runs
+	if _, err := p.r.runsOf(ctx, from, p.session, p.now, false); err != nil { // removes those of dead runs
 		return err
 	}
 	_, err = cleanTemp(ctx, p.r.store, tempAge)
 	return err
 }
 
-func (p *pruner) indexFiles(ctx context.Context) (files []indexFile, err error) {
-	err = p.r.store.List(ctx, sealed.Index.Prefix, func(name string, size int64, _ time.Time) error {
+func (p *pruner) indexFiles(ctx context.Context, from lister) (files []indexFile, err error) {
+	err = from.List(ctx, sealed.Index.Prefix, func(name string, size int64, _ time.Time) error {
 		if kind, id := classify(name); kind == fileIndex {
 			files = append(files, indexFile{id, size})
 		}
@@ -125,7 +131,7 @@ func (p *pruner) mergeIndexes(ctx context.Context, v *view, files []indexFile) (
 	var names []pack.ID
 	seen := map[pack.ID]bool{}
 	for _, f := range some {
-		body, err := p.r.loadIndexFile(ctx, f.id)
+		body, err := p.r.loadListedIndex(ctx, f.id) // a listing that was late then, was so for the index, whose packs are known to be gone
 		var decoded index.File
 		if err == nil {
 			decoded, err = index.Decode(body)
@@ -259,12 +265,12 @@ func (p *pruner) done(v *view, id pack.ID) bool {
 }
 
 // dropLabels removes the labels of snapshots that are gone for good.
-func (p *pruner) dropLabels(ctx context.Context, v *view) error {
-	times, err := p.r.listTimes(ctx, p.r.store, sealed.Label.Prefix)
+func (p *pruner) dropLabels(ctx context.Context, v *view, from lister) error {
+	times, err := p.r.listTimes(ctx, from, sealed.Label.Prefix)
 	if err != nil || len(times) == 0 {
 		return err
 	}
-	labels, err := p.r.labels(ctx)
+	labels, err := p.r.labelsOf(ctx, from)
 	if err != nil {
 		p.r.log.Warn("some labels cannot be read", "error", err)
 	}

@@ -230,6 +230,9 @@ func (r *Repo) openKeys(ctx context.Context, from lister, credential *Credential
 	if err == nil {
 		opened, err = r.openSlots(ctx, from, config, credential)
 	}
+	if err == nil {
+		r.sound = append(r.sound, keyring.ConfigName)
+	}
 	if err == nil || ctx.Err() != nil {
 		return config, opened, err
 	}
@@ -248,6 +251,9 @@ func (r *Repo) openKeys(ctx context.Context, from lister, credential *Credential
 // openSlots opens a key slot, or the copy of one.
 func (r *Repo) openSlots(ctx context.Context, from lister, config *keyring.Config, credential *Credential) (*keyring.Opened, error) {
 	opened, err := keyring.OpenStore(ctx, listed{r.store, from}, config, credential)
+	if err == nil {
+		r.sound = append(r.sound, opened.Slot.Name)
+	}
 	if err == nil || ctx.Err() != nil {
 		return opened, err
 	}

@@ -86,6 +86,8 @@ type Repo struct {
 	nearRecords *sealed.Records // of near
 	nearLoader  *chunks.Loader  // of near
 
+	sound      []string    // files, no copies, that opened the repository
+	mayDelete  atomic.Bool // the credentials were seen to allow it
 	applied    bool        // the settings were read when the repository was opened
 	objectLock *ObjectLock // that the settings ask for, nil for none
 	unlocked   error       // why files are stored without the lock that the settings ask for

@@ -160,6 +160,11 @@ func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sess
 
 // runs is others of a run that may have no session of its own.
 func (r *Repo) runs(ctx context.Context, own *session, now time.Time, keep bool) ([]*sessionRecord, error) {
+	return r.runsOf(ctx, r.store, own, now, keep)
+}
+
+// runsOf is runs by a listing.
+func (r *Repo) runsOf(ctx context.Context, from lister, own *session, now time.Time, keep bool) ([]*sessionRecord, error) {
 	type last struct {
 		name   string
 		number int
@@ -167,7 +172,7 @@ func (r *Repo) runs(ctx context.Context, own *session, now time.Time, keep bool)
 	}
 	newest := map[string]last{}
 	all := map[string][]string{}
-	err := r.store.List(ctx, sessionPrefix, func(name string, _ int64, modTime time.Time) error {
+	err := from.List(ctx, sessionPrefix, func(name string, _ int64, modTime time.Time) error {
 		run, number, ok := parseSessionName(name[len(sessionPrefix):])
 		if ok && (own == nil || run != own.run) {
 			all[run] = append(all[run], name)
@@ -249,6 +254,29 @@ func dropFrom(ctx context.Context, store Store, name string) error {
 // deleter is a Store that can remove a file in one operation, which does not tell whether there was one.
 type deleter interface {
 	Delete(ctx context.Context, name string) error
+}
+
+// bulkDeleter is a Store that can remove many files in few operations.
+type bulkDeleter interface {
+	// DeleteAll removes files, and returns those that are gone. Those that were not there are among them.
+	DeleteAll(ctx context.Context, names []string) (gone []string, err error)
+}
+
+// discardAll is discard for files, and returns those that it removed.
+func (r *Repo) discardAll(ctx context.Context, names []string) (gone []string, err error) {
+	_, protected := able[protector](r.store)
+	if d, ok := able[bulkDeleter](r.store); ok && !protected && len(names) > 1 {
+		return d.DeleteAll(ctx, names)
+	}
+	for _, name := range names {
+		err := r.discard(ctx, name)
+		if err == nil {
+			gone = append(gone, name)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return gone, err
+		}
+	}
+	return gone, nil
 }
 
 // discard removes a file that is there, as far as is known, and may as well come back after a crash. The error may be

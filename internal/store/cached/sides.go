@@ -55,11 +55,9 @@ func (w writing) Create(ctx context.Context, name string, data io.Reader, size i
 	}
 	file := make([]byte, size)
 	n, err := io.ReadFull(data, file)
-	if err != nil {
-		// The store tells what is wrong with data that is too short.
-		return w.Store.Create(ctx, name, bytes.NewReader(file[:n]), size)
+	if err == nil || err == io.ErrUnexpectedEOF || err == io.EOF {
+		err = w.Store.Create(ctx, name, io.MultiReader(bytes.NewReader(file[:n]), data), size)
 	}
-	err = w.Store.Create(ctx, name, io.MultiReader(bytes.NewReader(file), data), size)
 	if err == nil && pack.SumID(file) == id {
 		w.c.folder.put(name, file)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +160,53 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		return s.client.RemoveObject(ctx, s.location.Bucket, s.location.key(name), minio.RemoveObjectOptions{})
 	})
 	return s.wrap("remove", name, err)
+}
+
+// bulk is how many objects a request removes, the limit of S3.
+const bulk = 1000
+
+// DeleteAll removes files without a look whether they are there, many in one request, and returns those that are gone. What a request for many leaves, if
+// the server knows such requests at all, is removed one by one.
+func (s *Store) DeleteAll(ctx context.Context, names []string) (gone []string, err error) {
+	for part := range slices.Chunk(names, bulk) {
+		for _, name := range part {
+			if err := s.checkName(ctx, name); err != nil {
+				return gone, s.wrap("remove", name, err)
+			}
+		}
+		removed := s.deleteMany(ctx, part)
+		for _, name := range part {
+			if !removed[s.location.key(name)] {
+				if err := s.Delete(ctx, name); err != nil {
+					return gone, err
+				}
+			}
+			gone = append(gone, name)
+		}
+	}
+	return gone, nil
+}
+
+// deleteMany makes one request, and returns the objects that are gone.
+func (s *Store) deleteMany(ctx context.Context, names []string) map[string]bool {
+	removed := map[string]bool{}
+	if len(names) < 2 {
+		return removed
+	}
+	objects := make(chan minio.ObjectInfo, len(names))
+	for _, name := range names {
+		objects <- minio.ObjectInfo{Key: s.location.key(name)}
+	}
+	close(objects)
+	_ = s.limited(ctx, func() error { // whatever fails is tried again
+		for r := range s.client.RemoveObjectsWithResult(ctx, s.location.Bucket, objects, minio.RemoveObjectsOptions{}) {
+			if r.Err == nil {
+				removed[r.ObjectName] = true
+			}
+		}
+		return nil
+	})
+	return removed
 }
 
 // Delete removes a file, or what would be one of that name: it asks for nothing before, and does not tell whether there was one.
