@@ -2,6 +2,7 @@ package repo
 
 import (
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -38,10 +39,11 @@ func TestRunsMakeFewRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache := t.TempDir()
 	run := func(what string, most int64, fn func(r *Repo)) {
 		t.Helper()
 		n.Store(0)
-		r, err := Open(t.Context(), store, credential, Options{OneRun: true})
+		r, err := Open(t.Context(), store, credential, Options{OneRun: true, CacheDir: cache})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,11 +53,37 @@ func TestRunsMakeFewRequests(t *testing.T) {
 			t.Errorf("%s: %d requests, want %d at most", what, got, most)
 		}
 	}
-	run("snapshots", 4, func(r *Repo) {
-		if all, err := r.Snapshots(t.Context(), Filter{}); err != nil || len(all) != 1 {
-			t.Errorf("%d snapshots, %v", len(all), err)
+	list := func(want int) func(r *Repo) {
+		return func(r *Repo) {
+			if all, err := r.Snapshots(t.Context(), Filter{}); err != nil || len(all) != want {
+				t.Errorf("%d snapshots, %v", len(all), err)
+			}
+		}
+	}
+	run("snapshots that nobody has read", 4, list(1))
+	run("a backup behind one of another machine", 21, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
+	run("snapshots", 3, list(2))
+	run("a backup", 19, func(r *Repo) { mustBack(t, r, "one", randomFiles(3, 4, 100_000)) })
+	run("another source", 19, func(r *Repo) { mustBack(t, r, "other", randomFiles(5, 4, 100_000)) })
+	run("a look at each file", 4, func(r *Repo) {
+		all, err := r.Snapshots(t.Context(), Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if err := r.Walk(t.Context(), s, "", func(string, []Entry) error { return nil }); err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	run("a backup", 24, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
-	run("another source", 24, func(r *Repo) { mustBack(t, r, "other", randomFiles(3, 4, 100_000)) })
+	run("a check", 26, func(r *Repo) {
+		if _, err := r.Check(t.Context(), CheckOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	run("a prune", 12, func(r *Repo) { mustPrune(t, r, PruneOptions{}) })
+	if err := os.RemoveAll(cache); err != nil {
+		t.Fatal(err)
+	}
+	run("a backup without what was kept", 28, func(r *Repo) { mustBack(t, r, "one", randomFiles(4, 4, 100_000)) })
 }
