@@ -112,7 +112,7 @@ func (a *app) commands() []*cobra.Command {
 		a.pullCommand(), a.verifyCommand(), a.sourceCommand(), a.configCommand(), a.agentCommand(),
 		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
 		a.mountCommand(),
-		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(),
+		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(), a.cacheCommand(),
 		a.lockCommand(), a.checkCommand(), a.scrubCommand(), a.repairCommand(), a.keyCommand(), a.catCommand(),
 		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(), a.environmentCommand(),
 	}

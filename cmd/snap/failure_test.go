@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -10,10 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/s3test"
 	"github.com/snapkeep/snap/repo"
 )
 
@@ -289,6 +293,63 @@ func TestNoSpace(t *testing.T) {
 	mountTemp(t, small, "size=256k")
 	code, stdout, stderr = call(t, s.env, append([]string{"restore", "latest", "--target", small}, place...)...)
 	checkFailure(t, code, stdout, stderr, exitNoSpace, `no space left on device; the repository is unchanged`)
+}
+
+// TestFullCacheDisk keeps metadata and index of a repository elsewhere on a disk that is full, and on one that becomes full, or read-only.
+func TestFullCacheDisk(t *testing.T) {
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
+		"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"} {
+		t.Setenv(name, value)
+	}
+	server := s3test.Start(t)
+	s := newSite(t)
+	disk := filepath.Join(s.dir, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mountTemp(t, disk, "size=64k")
+	env := maps.Clone(s.env)
+	maps.Copy(env, map[string]string{"SNAP_REPOSITORY": "s3:http://" + server.Proxy.Addr() + "/bucket/repo", "SNAP_PASSWORD": "secret", "SNAP_CACHE_DIR": disk + "/cache"})
+	for i := range 2000 { // metadata that is more than the disk holds
+		write(t, fmt.Sprintf("%s/%d/%x", s.docs, i%10, sha256.Sum256([]byte{byte(i), byte(i >> 8)})), strconv.Itoa(i))
+	}
+	ok := func(warned bool, args ...string) {
+		t.Helper()
+		code, _, stderr := call(t, env, args...)
+		if n := strings.Count(stderr, "metadata cannot be kept"); code != 0 || n > 1 || warned && n == 0 {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+	}
+	ok(false, "init")
+	ok(true, "backup", s.docs)
+	if err := os.RemoveAll(disk + "/cache"); err != nil {
+		t.Fatal(err)
+	}
+	ok(false, "ls", "latest")
+	write(t, disk+"/full", "")
+	for block := make([]byte, 4096); ; { // not a byte is left
+		f, err := os.OpenFile(disk+"/full", os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(block)
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"backup", s.docs}, {"check"}, {"forget", "--keep-last", "1", "--prune"}, {"restore", "latest", "--target", s.dir + "/back"}} {
+		ok(false, args...)
+	}
+	if out, err := exec.Command("mount", "-o", "remount,ro", disk).CombinedOutput(); err != nil {
+		t.Skipf("cannot mount read-only: %v: %s", err, out)
+	}
+	ok(true, "backup", s.docs)
+	ok(false, "ls", "latest")
 }
 
 func TestReadOnlyTarget(t *testing.T) {

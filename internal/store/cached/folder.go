@@ -1,7 +1,6 @@
 package cached
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -242,25 +241,4 @@ func hashes(f *os.File, id pack.ID) (int64, bool) {
 	s := newSum()
 	n, err := io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{f}, make([]byte, 128<<10))
 	return n, err == nil && s.is(id)
-}
-
-// Usage is what a folder of a Cache holds.
-type Usage struct {
-	Files int
-	Bytes int64
-	Used  time.Time // the last time that a file was used or kept; zero if there is none
-}
-
-// UsageOf returns what the folder of a Cache holds. One that is not there holds nothing.
-func UsageOf(dir string) (u Usage) {
-	d := folder{dir: dir}
-	files := d.scan()
-	for _, f := range files {
-		u.Files++
-		u.Bytes += f.size
-	}
-	if len(files) > 0 {
-		u.Used = slices.MaxFunc(files, func(a, b keptFile) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) }).used
-	}
-	return u
 }
