@@ -74,7 +74,8 @@ func (r *Repo) loadNear(near, far *chunks.Loader) tree.LoadPage {
 	}
 	return func(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
 		if _, ok := r.set.Lookup(id); ok {
-			if data, err := near.Load(ctx, kind, id); err == nil || ctx.Err() != nil {
+			data, err := near.Load(ctx, kind, id)
+			if err == nil || ctx.Err() != nil || !IsDamage(err) {
 				return data, err
 			}
 		}

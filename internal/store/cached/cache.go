@@ -112,11 +112,17 @@ func (c *Cache) readNear(ctx context.Context, f *file, p []byte, off int64) (n i
 	case <-ctx.Done():
 		return 0, context.Cause(ctx), true
 	}
-	n, err, ok = c.readKept(f, p, off)
-	if !ok && c.fetch(ctx, f, len(p)) {
-		n, err, ok = c.readKept(f, p, off)
+	if n, err, ok = c.readKept(f, p, off); ok {
+		return n, err, ok
 	}
-	return n, err, ok
+	fetched, err := c.fetch(ctx, f, len(p))
+	if err != nil {
+		return 0, err, true
+	}
+	if fetched {
+		return c.readKept(f, p, off)
+	}
+	return 0, nil, false
 }
 
 // readKept reads from the folder, and reports whether it could. The lock is held.
@@ -143,27 +149,30 @@ func (c *Cache) readKept(f *file, p []byte, off int64) (n int, err error, ok boo
 	return n, err, true
 }
 
-// fetch brings a file into the folder if that is worth it now that n bytes of it are wanted, and reports whether it did. The lock is held.
-func (c *Cache) fetch(ctx context.Context, f *file, n int) bool {
+// fetch brings a file into the folder if that is worth it now that n bytes of it are wanted, and reports whether it did. The error is one of the store. The
+// lock is held.
+func (c *Cache) fetch(ctx context.Context, f *file, n int) (bool, error) {
 	size, ok := c.opts.Size(f.id)
 	if !ok || size <= 0 || size > c.opts.MaxBytes/2 || c.folder.isOff() {
-		return false
+		return false, nil
 	}
 	if f.asked += int64(n); size > wholeBytes && f.asked < size/wholeShare {
-		return false
+		return false, nil
 	}
 	select {
 	case c.fetches <- struct{}{}:
 		defer func() { <-c.fetches }()
 	case <-ctx.Done():
-		return false
+		return false, context.Cause(ctx)
 	}
-	f.good, f.size = c.copy(ctx, f, size), size
-	return f.good
+	var err error
+	f.good, err = c.copy(ctx, f, size)
+	f.size = size
+	return f.good, err
 }
 
-// copy copies a file of the store into the folder. One whose bytes do not match its name is not kept.
-func (c *Cache) copy(ctx context.Context, f *file, size int64) bool {
+// copy copies a file of the store into the folder. One whose bytes do not match its name is not kept. The error is one of the store.
+func (c *Cache) copy(ctx context.Context, f *file, size int64) (bool, error) {
 	w := c.folder.begin()
 	defer w.drop()
 	sum := newSum()
@@ -171,14 +180,14 @@ func (c *Cache) copy(ctx context.Context, f *file, size int64) bool {
 	for off := int64(0); off < size; {
 		piece := buffer[:min(size-off, pieceBytes)]
 		n, err := c.inner.ReadAt(ctx, f.name, piece, off)
-		if n < len(piece) || (err != nil && err != io.EOF) {
-			return false // whoever wants a part of it meets the error
+		if err != nil && err != io.EOF {
+			return false, err
 		}
-		sum.Write(piece)
-		if w.write(piece); w.failed() {
-			return false
+		sum.Write(piece[:n])
+		if w.write(piece[:n]); w.failed() || n < len(piece) {
+			return false, nil
 		}
 		off += int64(n)
 	}
-	return sum.is(f.id) && w.keep(f.name)
+	return sum.is(f.id) && w.keep(f.name), nil
 }
