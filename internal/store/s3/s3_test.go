@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -254,6 +255,25 @@ func TestRequests(t *testing.T) {
 		}, map[string]int{"GET list-type": 3}},
 		{"remove", func() error { return st.Remove(t.Context(), "a") }, map[string]int{"HEAD": 1, "DELETE": 1}},
 		{"delete", func() error { return errors.Join(st.Delete(t.Context(), "0"), st.Delete(t.Context(), "0")) }, map[string]int{"DELETE": 2}},
+		{"delete many", func() error {
+			gone, err := st.DeleteAll(t.Context(), []string{"b", "c", "nothing", "d"})
+			if len(gone) != 4 {
+				err = fmt.Errorf("gone: %q, %w", gone, err)
+			}
+			return err
+		}, map[string]int{"POST": 1}},
+		{"delete one of many", func() error { _, err := st.DeleteAll(t.Context(), []string{"e"}); return err }, map[string]int{"DELETE": 1}},
+		{"list what is left", func() error {
+			var left []string
+			err := st.List(t.Context(), "", func(name string, _ int64, _ time.Time) error {
+				left = append(left, name)
+				return nil
+			})
+			if !slices.Equal(left, []string{"f", "g"}) {
+				err = fmt.Errorf("left: %q, %w", left, err)
+			}
+			return err
+		}, map[string]int{"GET list-type": 1}},
 	}
 	for _, step := range steps {
 		if err := step.run(); err != nil {
@@ -261,6 +281,39 @@ func TestRequests(t *testing.T) {
 		}
 		if got := c.take(); !maps.Equal(got, step.want) {
 			t.Errorf("%s: requests %v, want %v", step.name, got, step.want)
+		}
+	}
+}
+
+// TestDeleteAllWithoutBulk removes files of a server that fails, or refuses, requests for many.
+func TestDeleteAllWithoutBulk(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	for status, kept := range map[int]bool{http.StatusNotImplemented: false, http.StatusServiceUnavailable: false, http.StatusForbidden: true} {
+		opts := small
+		opts.Region = "us-east-1"
+		opts.Wrap = func(next http.RoundTripper) http.RoundTripper {
+			return tripper(func(req *http.Request) (*http.Response, error) {
+				if req.Method == http.MethodPost || kept && req.Method == http.MethodDelete {
+					return &http.Response{StatusCode: status, Request: req, Body: http.NoBody, Header: http.Header{}}, nil
+				}
+				return next.RoundTrip(req)
+			})
+		}
+		st := create(t, location(server, fmt.Sprint("p", status)), server, opts)
+		defer st.Close()
+		for _, name := range []string{"a", "b"} {
+			if err := st.Create(t.Context(), name, strings.NewReader("x"), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone, err := st.DeleteAll(t.Context(), []string{"a", "b"})
+		if kept && (len(gone) > 0 || !errors.Is(err, fs.ErrPermission)) || !kept && (len(gone) != 2 || err != nil) {
+			t.Errorf("status %d: gone %q, %v", status, gone, err)
+		}
+		left := 0
+		if err := st.List(t.Context(), "", func(string, int64, time.Time) error { left++; return nil }); err != nil || left != 2-len(gone) {
+			t.Errorf("status %d: %d files are left, %v", status, left, err)
 		}
 	}
 }
