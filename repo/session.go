@@ -78,6 +78,33 @@ func (r *Repo) enter(ctx context.Context, what string) *session {
 	return s
 }
 
+// sharedSession is the session that the backups of a Repo have in common which run side by side.
+type sharedSession struct {
+	mu    sync.Mutex // guards what follows
+	own   *session   // nil when none runs
+	users int
+}
+
+// enterBackup notes that a backup runs, as enter does: in the session of those that run already, if there are any. The caller calls leave.
+func (r *Repo) enterBackup(ctx context.Context) (leave func()) {
+	s := &r.running
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users++; s.users == 1 {
+		s.own = r.enter(ctx, "backup")
+	}
+	own := s.own
+	return func() {
+		s.mu.Lock()
+		s.users--
+		last := s.users == 0
+		s.mu.Unlock()
+		if last {
+			own.leave()
+		}
+	}
+}
+
 // renew makes the files of the session until it ends, and removes the last.
 func (s *session) renew(ctx context.Context) {
 	timer := time.NewTicker(sessionRenewal)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/snapkeep/snap/internal/sealed"
@@ -127,46 +126,20 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind) ([]*Snapshot, 
 	return out, errors.Join(errs...)
 }
 
-// keptBodies bounds the bytes of snapshot records that are kept in memory.
-const keptBodies = 4 << 20
-
-// snapshotBodies are records of snapshots that were loaded. The hash in the name vouches that they stay what they are.
-type snapshotBodies struct {
-	mu    sync.Mutex // guards what follows
-	byID  map[pack.ID][]byte
-	bytes int
-}
-
 // listedSnapshot is loadSnapshot for one that a listing shows. With OneRun one that was loaded before is not loaded again.
 func (r *Repo) listedSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
-	body, err := r.snapshotBody(ctx, kind, id)
-	return decodeSnapshot(id, body, err)
-}
-
-func (r *Repo) snapshotBody(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error) {
 	if kind != sealed.Snapshot || !r.opts.OneRun {
-		return r.records.Load(ctx, kind, id)
+		return r.loadSnapshot(ctx, kind, id)
 	}
-	b := &r.bodies
-	b.mu.Lock()
-	body := b.byID[id]
-	b.mu.Unlock()
-	if body != nil {
-		return body, nil
+	if s := r.kept.snapshot(id); s != nil {
+		return s, nil
 	}
 	body, err := r.records.Load(ctx, kind, id)
-	if err != nil {
-		return nil, err
+	s, err := decodeSnapshot(id, body, err)
+	if err == nil {
+		r.kept.keepSnapshot(s, len(body))
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.bytes += len(body); b.bytes <= keptBodies {
-		if b.byID == nil {
-			b.byID = map[pack.ID][]byte{}
-		}
-		b.byID[id] = body
-	}
-	return body, nil
+	return s, err
 }
 
 // listSnapshots lists the records of a kind and the labels. The first time in a run the listing of Open will do.
@@ -211,13 +184,9 @@ func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, er
 	var out []*snapshot.Label
 	var errs []error
 	for _, id := range ids {
-		body, err := r.records.Load(ctx, sealed.Label, id)
+		l, err := r.listedLabel(ctx, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		}
-		var l *snapshot.Label
-		if err == nil {
-			l, err = snapshot.DecodeLabel(id, body)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("label %s: %w", short(id), err))
@@ -226,6 +195,22 @@ func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, er
 		out = append(out, l)
 	}
 	return out, errors.Join(errs...)
+}
+
+// listedLabel loads a label that a listing shows. With OneRun one that was loaded before is not loaded again.
+func (r *Repo) listedLabel(ctx context.Context, id pack.ID) (*snapshot.Label, error) {
+	if l := r.kept.label(id); l != nil {
+		return l, nil
+	}
+	body, err := r.records.Load(ctx, sealed.Label, id)
+	if err != nil {
+		return nil, err
+	}
+	l, err := snapshot.DecodeLabel(id, body)
+	if err == nil && r.opts.OneRun {
+		r.kept.keepLabel(l, len(body))
+	}
+	return l, err
 }
 
 func short(id pack.ID) string { return id.String()[:8] }

@@ -1,0 +1,85 @@
+package repo
+
+import (
+	"sync"
+
+	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/pack"
+)
+
+// keptBytes bounds the bytes of the records that are kept in memory, as they are stored: decoded, with names that
+// many have in common kept once, they take about as much.
+const keptBytes = 16 << 20
+
+// keptRecords are snapshots and labels that were loaded. The hash in the name vouches that they stay what they are; whether they are
+// still there tells a listing alone.
+type keptRecords struct {
+	mu        sync.Mutex // guards what follows
+	snapshots map[pack.ID]*Snapshot
+	labels    map[pack.ID]*snapshot.Label
+	names     map[string]string // of index files and prune records that snapshots name
+	bytes     int
+}
+
+// snapshot returns a copy of the snapshot as it was decoded, nil if it is not kept. What it refers to must not be changed.
+func (k *keptRecords) snapshot(id pack.ID) *Snapshot {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.snapshots[id]
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}
+
+// label returns the label, nil if it is not kept. It must not be changed.
+func (k *keptRecords) label(id pack.ID) *snapshot.Label {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.labels[id]
+}
+
+// keepSnapshot keeps a copy of a snapshot that was decoded from so many bytes, if there is room.
+func (k *keptRecords) keepSnapshot(s *Snapshot, size int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.snapshots[s.ID] != nil || !k.room(size) {
+		return
+	}
+	if k.snapshots == nil {
+		k.snapshots, k.names = map[pack.ID]*Snapshot{}, map[string]string{}
+	}
+	for _, names := range [][]string{s.Index, s.Prune} {
+		for i, name := range names {
+			if _, ok := k.names[name]; !ok {
+				k.names[name] = name
+			}
+			names[i] = k.names[name]
+		}
+	}
+	c := *s
+	k.snapshots[s.ID] = &c
+}
+
+// keepLabel keeps a label that was decoded from so many bytes, if there is room.
+func (k *keptRecords) keepLabel(l *snapshot.Label, size int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.labels[l.ID] != nil || !k.room(size) {
+		return
+	}
+	if k.labels == nil {
+		k.labels = map[pack.ID]*snapshot.Label{}
+	}
+	k.labels[l.ID] = l
+}
+
+// room takes room for so many bytes and reports whether there was any.
+func (k *keptRecords) room(size int) bool {
+	if k.bytes+size > keptBytes {
+		return false
+	}
+	k.bytes += size
+	return true
+}
