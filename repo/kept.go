@@ -7,9 +7,15 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// keptBytes bounds the bytes of the records that are kept in memory, as they are stored: decoded, with names that
-// many have in common kept once, they take about as much.
-const keptBytes = 16 << 20
+// keptBytes bounds the memory of the records that are kept, as it is estimated: some 20,000 snapshots, or 6,000 that name
+// as many index files as they may.
+const keptBytes = 32 << 20
+
+const (
+	keptFrame  = 512 // bytes that a decoded snapshot takes beside its texts
+	nameInText = 67  // bytes that the name of an index file or a prune record takes in a snapshot's record
+	nameInList = 16  // and in a kept snapshot, whose names are shared with others
+)
 
 // keptRecords are snapshots and labels that were loaded. The hash in the name vouches that they stay what they are; whether they are
 // still there tells a listing alone.
@@ -44,6 +50,7 @@ func (k *keptRecords) label(id pack.ID) *snapshot.Label {
 func (k *keptRecords) keepSnapshot(s *Snapshot, size int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	size += keptFrame - (len(s.Index)+len(s.Prune))*(nameInText-nameInList)
 	if k.snapshots[s.ID] != nil || !k.room(size) {
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/snapkeep/snap/internal/store/mem"
 )
@@ -150,10 +151,13 @@ func TestKeptRecordsAreBounded(t *testing.T) {
 	t.Parallel()
 	k := &keptRecords{}
 	for i := range 20 {
-		k.keepSnapshot(&Snapshot{ID: SnapshotID{byte(i)}, Index: []string{"same"}}, keptBytes/10)
+		k.keepSnapshot(&Snapshot{ID: SnapshotID{byte(i)}, Index: []string{strings.Clone("same")}}, keptBytes/10)
 	}
-	if len(k.snapshots) != 10 || k.bytes > keptBytes {
+	if len(k.snapshots) != 9 || k.bytes > keptBytes {
 		t.Errorf("%d snapshots of %d bytes are kept", len(k.snapshots), k.bytes)
+	}
+	if a, b := k.snapshots[SnapshotID{1}].Index[0], k.snapshots[SnapshotID{2}].Index[0]; unsafe.StringData(a) != unsafe.StringData(b) {
+		t.Error("a name that two snapshots have in common is kept twice")
 	}
 	if s := k.snapshot(SnapshotID{19}); s != nil {
 		t.Error("one beyond the bound is kept")
@@ -168,7 +172,8 @@ func TestKeptRecordsAreBounded(t *testing.T) {
 // TestBackupsSideBySideShareASession looks at the sessions while two backups run, when one has ended, and when both have.
 func TestBackupsSideBySideShareASession(t *testing.T) {
 	t.Parallel()
-	r := newTestRepo(t, mem.New(nil), Options{})
+	now := time.Now()
+	r := newTestRepo(t, mem.New(nil), Options{Now: func() time.Time { return now }})
 	sessions := func(want int) {
 		t.Helper()
 		if got := names(t, r.store, sessionPrefix); len(got) != want {
@@ -192,7 +197,14 @@ func TestBackupsSideBySideShareASession(t *testing.T) {
 	leaveThird := r.enterBackup(t.Context())
 	<-r.running.own.ready
 	sessions(1)
+	// A prune spares what is younger than the oldest session: those that come much later have one of their own.
+	now = now.Add(shareTime)
+	leaveFourth := r.enterBackup(t.Context())
+	<-r.running.own.ready
+	sessions(2)
 	leaveThird()
+	sessions(1)
+	leaveFourth()
 	sessions(0)
 	var all sync.WaitGroup
 	for _, name := range []string{"a", "b", "c", "d"} {

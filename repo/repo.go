@@ -85,9 +85,11 @@ type Repo struct {
 	files, database *chunker.Cutter
 	cuttersErr      error
 
-	kept    keptRecords
-	running sharedSession
-	runKey  runKey
+	kept   keptRecords
+	runKey runKey
+
+	runningMu sync.Mutex // guards what follows
+	running   *sharedSession
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool

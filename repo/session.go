@@ -78,29 +78,33 @@ func (r *Repo) enter(ctx context.Context, what string) *session {
 	return s
 }
 
-// sharedSession is the session that the backups of a Repo have in common which run side by side.
+// shareTime is how long backups that begin join the session of one before: a prune spares packs that are younger than the session.
+const shareTime = time.Hour
+
+// sharedSession is the session that backups of a Repo have in common which run side by side.
 type sharedSession struct {
-	mu    sync.Mutex // guards what follows
-	own   *session   // nil when none runs
-	users int
+	own   *session
+	began time.Time
+	users int // guarded by Repo.runningMu
 }
 
 // enterBackup notes that a backup runs, as enter does: in the session of those that run already, if there are any. The caller calls leave.
 func (r *Repo) enterBackup(ctx context.Context) (leave func()) {
-	s := &r.running
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.users++; s.users == 1 {
-		s.own = r.enter(ctx, "backup")
+	r.runningMu.Lock()
+	defer r.runningMu.Unlock()
+	s := r.running
+	if now := r.now(); s == nil || s.users == 0 || now.Sub(s.began) >= shareTime {
+		s = &sharedSession{own: r.enter(ctx, "backup"), began: now}
+		r.running = s
 	}
-	own := s.own
+	s.users++
 	return func() {
-		s.mu.Lock()
+		r.runningMu.Lock()
 		s.users--
 		last := s.users == 0
-		s.mu.Unlock()
+		r.runningMu.Unlock()
 		if last {
-			own.leave()
+			s.own.leave()
 		}
 	}
 }
