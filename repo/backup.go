@@ -300,17 +300,18 @@ func (r *Repo) writerOptions() chunks.Options {
 // are made once.
 func (r *Repo) cutters() (files, database *chunker.Cutter, err error) {
 	r.cuttersOnce.Do(func() {
-		if r.files, r.cuttersErr = r.cutter(keyring.ClassFiles); r.cuttersErr == nil {
-			r.database, r.cuttersErr = r.cutter(keyring.ClassDatabase)
+		if r.files, r.cuttersErr = chunker.New(r.chunkerParams(keyring.ClassFiles)); r.cuttersErr == nil {
+			r.database, r.cuttersErr = r.files.Like(r.chunkerParams(keyring.ClassDatabase))
 		}
 	})
 	return r.files, r.database, r.cuttersErr
 }
 
-func (r *Repo) cutter(class string) (*chunker.Cutter, error) {
+// chunkerParams returns the parameters of a class, unproven.
+func (r *Repo) chunkerParams(class string) chunker.Params {
 	c := r.secrets.Chunkers()[class]
-	return chunker.New(chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
-		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits})
+	return chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
+		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits}
 }
 
 // ChunkerParams are what an agent cuts the files of a source by: package chunker has the meaning.
