@@ -16,7 +16,23 @@ func New(p Params) (*Cutter, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	return &Cutter{params: p, mask: (1<<p.AverageBits - 1) << nextBits, table: newTable(p.Polynomial)}, nil
+	return cutterOf(p, newTable(p.Polynomial)), nil
+}
+
+func cutterOf(p Params, t *table) *Cutter {
+	return &Cutter{params: p, mask: (1<<p.AverageBits - 1) << nextBits, table: t}
+}
+
+// Like is New for parameters that have the polynomial of c as a rule, which then
+// is not proven once more.
+func (c *Cutter) Like(p Params) (*Cutter, error) {
+	if p.Polynomial != c.params.Polynomial {
+		return New(p)
+	}
+	if err := p.validateSizes(); err != nil {
+		return nil, err
+	}
+	return cutterOf(p, c.table), nil
 }
 
 // Params returns what the Cutter was made of.

@@ -72,6 +72,23 @@ func TestCutterIsShared(t *testing.T) {
 	wg.Wait()
 }
 
+func TestLikeCutsAsNewDoes(t *testing.T) {
+	t.Parallel()
+	data := padded(3, 4<<20)
+	for _, p := range []Params{Database(testPolynomial), Database(polynomial(t, 7)), Files(testPolynomial)} {
+		like, err := newCutter(t, Files(testPolynomial)).Like(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if like.Params() != p {
+			t.Errorf("made of %v, want %v", like.Params(), p)
+		}
+		if got, want := allLengths(like, data), allLengths(newCutter(t, p), data); got != want {
+			t.Errorf("cuts with checksum %d, want %d", got, want)
+		}
+	}
+}
+
 // allLengths returns a checksum of the lengths of all chunks.
 func allLengths(c *Cutter, data []byte) (sum int) {
 	for len(data) > 0 {

@@ -83,6 +83,17 @@ func Database(p Polynomial) Params {
 // Validate returns nil if a Cutter can be made of the parameters, otherwise an
 // error that wraps ErrAlgorithm or ErrParams.
 func (p Params) Validate() error {
+	if err := p.validateSizes(); err != nil {
+		return err
+	}
+	if pol := rabin.Pol(p.Polynomial); pol.Deg() != degree || !pol.Irreducible() {
+		return fmt.Errorf("%w: polynomial is not irreducible of degree %d", ErrParams, degree)
+	}
+	return nil
+}
+
+// validateSizes is Validate for all but the polynomial, whose proof takes a millisecond.
+func (p Params) validateSizes() error {
 	switch {
 	case p.Algorithm != Rabin:
 		return fmt.Errorf("%w %d", ErrAlgorithm, uint8(p.Algorithm))
@@ -94,9 +105,6 @@ func (p Params) Validate() error {
 		return fmt.Errorf("%w: minimum size %d is not below maximum size %d", ErrParams, p.MinSize, p.MaxSize)
 	case p.AverageBits < MinBits || p.AverageBits > MaxBits:
 		return fmt.Errorf("%w: average of %d bits is outside %d to %d", ErrParams, p.AverageBits, MinBits, MaxBits)
-	}
-	if pol := rabin.Pol(p.Polynomial); pol.Deg() != degree || !pol.Irreducible() {
-		return fmt.Errorf("%w: polynomial is not irreducible of degree %d", ErrParams, degree)
 	}
 	return nil
 }

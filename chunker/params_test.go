@@ -41,6 +41,10 @@ func TestValidate(t *testing.T) {
 		if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%s: Validate = %v, want %v", test.name, err, test.want)
 		}
+		like, err := newCutter(t, Files(pol)).Like(test.p)
+		if !errors.Is(err, test.want) || (like == nil) != (test.want != nil) {
+			t.Errorf("%s: Like = %v, %v, want %v", test.name, like, err, test.want)
+		}
 		c, err := New(test.p)
 		if !errors.Is(err, test.want) || (c == nil) != (test.want != nil) {
 			t.Errorf("%s: New = %v, %v, want %v", test.name, c, err, test.want)

@@ -73,6 +73,9 @@ type BackupOptions struct {
 	// Parent is the snapshot whose unchanged files are taken over; nil means the newest
 	// one of the same source.
 	Parent *Snapshot
+	// ChooseParent, if not nil, gives Parent when the backup begins. It is told of all snapshots that there are then, oldest first,
+	// and of those that cannot be read. An error means that no snapshot is made.
+	ChooseParent func(all []*Snapshot, unread error) (*Snapshot, error)
 	// Force reads all files, whatever the parent says.
 	Force bool
 	// Reread, if not nil, chooses files that are read again though they look unchanged, to compare them: Item tells of
@@ -119,27 +122,17 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 		return nil, errors.New("backup: no source name")
 	}
 	begin := r.now()
-	var own *session
 	if !o.DryRun {
-		own = r.enter(ctx, "backup")
-		defer own.leave()
+		defer r.enterBackup(ctx)()
 	}
-	all, err := r.shownSnapshots(ctx)
+	id := snapshot.SourceIDOf(o.SourceName)
+	all, previous, parent, err := r.before(ctx, &o, id)
 	if err != nil {
-		r.log.Warn("some snapshots cannot be read", "error", err)
+		return nil, err
 	}
 	w, err := r.beginWriting(ctx)
 	if err != nil {
 		return nil, err
-	}
-	id := snapshot.SourceIDOf(o.SourceName)
-	previous := newest(all, id)
-	parent := o.Parent
-	if parent == nil {
-		parent = previous
-	}
-	if o.Force {
-		parent = nil
 	}
 	w.parent = parent
 	checkParts, err := r.checkParts(ctx)
@@ -180,6 +173,27 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	}
 	result.Snapshot = s
 	return result, nil
+}
+
+// before returns all snapshots, the newest one of the source, and the one whose unchanged files are taken over, nil for none.
+func (r *Repo) before(ctx context.Context, o *BackupOptions, id snapshot.SourceID) (all []*Snapshot, previous, parent *Snapshot, err error) {
+	all, unread := r.shownSnapshots(ctx)
+	if unread != nil {
+		r.log.Warn("some snapshots cannot be read", "error", unread)
+	}
+	previous, parent = newest(all, id), o.Parent
+	if o.ChooseParent != nil {
+		if parent, err = o.ChooseParent(all, unread); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if parent == nil {
+		parent = previous
+	}
+	if o.Force {
+		parent = nil
+	}
+	return all, previous, parent, nil
 }
 
 // sameBelow reports whether two snapshots have the same files, the folders that only lead to
@@ -286,26 +300,18 @@ func (r *Repo) writerOptions() chunks.Options {
 // are made once.
 func (r *Repo) cutters() (files, database *chunker.Cutter, err error) {
 	r.cuttersOnce.Do(func() {
-		if r.files, r.cuttersErr = r.cutter(keyring.ClassFiles); r.cuttersErr == nil {
-			r.database, r.cuttersErr = r.cutter(keyring.ClassDatabase)
+		if r.files, r.cuttersErr = chunker.New(r.chunkerParams(keyring.ClassFiles)); r.cuttersErr == nil {
+			r.database, r.cuttersErr = r.files.Like(r.chunkerParams(keyring.ClassDatabase))
 		}
 	})
 	return r.files, r.database, r.cuttersErr
 }
 
-func (r *Repo) cutter(class string) (*chunker.Cutter, error) {
-	p, err := r.chunkerParams(class)
-	if err != nil {
-		return nil, err
-	}
-	return chunker.New(p)
-}
-
-func (r *Repo) chunkerParams(class string) (chunker.Params, error) {
+// chunkerParams returns the parameters of a class, unproven.
+func (r *Repo) chunkerParams(class string) chunker.Params {
 	c := r.secrets.Chunkers()[class]
-	p := chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
+	return chunker.Params{Algorithm: chunker.Algorithm(c.Algorithm), Polynomial: chunker.Polynomial(r.secrets.Polynomial()),
 		MinSize: c.Min, MaxSize: c.Max, AverageBits: c.Bits}
-	return p, p.Validate()
 }
 
 // ChunkerParams are what an agent cuts the files of a source by: package chunker has the meaning.
@@ -319,12 +325,13 @@ func (r *Repo) SourceChunkers(name string) (files, database ChunkerParams, err e
 	if err != nil {
 		return files, database, err
 	}
-	if files, err = r.chunkerParams(keyring.ClassFiles); err != nil {
+	ownFiles, ownDatabase, err := r.cutters()
+	if err != nil {
 		return files, database, err
 	}
-	database, err = r.chunkerParams(keyring.ClassDatabase)
+	files, database = ownFiles.Params(), ownDatabase.Params()
 	files.Polynomial, database.Polynomial = poly, poly
-	return files, database, err
+	return files, database, nil
 }
 
 func summaryOf(s backup.Summary, w chunks.Stats) snapshot.Summary {

@@ -96,7 +96,11 @@ type Repo struct {
 	files, database *chunker.Cutter
 	cuttersErr      error
 
-	bodies snapshotBodies
+	decoded decodedRecords
+	runKey  runKey
+
+	runningMu sync.Mutex // guards what follows
+	running   *sharedSession
 
 	indexMu     sync.Mutex // guards what follows
 	indexLoaded bool
@@ -267,9 +271,31 @@ func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName 
 	return nil
 }
 
-// newContentKey makes a content key and stores it for those who hold the identity.
+// contentKeyLife is how long backups that begin take the content key of one before.
+const contentKeyLife = time.Hour
+
+// runKey is the content key of the backups that run, or ran a short while ago.
+type runKey struct {
+	mu   sync.Mutex // guards what follows
+	key  *seal.Key  // nil before the first
+	made time.Time
+}
+
+// newContentKey returns the content key of this run. It makes one and stores it for those who hold the identity, unless a backup before
+// did so within contentKeyLife.
 func (r *Repo) newContentKey(ctx context.Context) (*seal.Key, error) {
-	return r.storeContentKey(ctx, r.store)
+	k := &r.runKey
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if age := r.now().Sub(k.made); k.key != nil && age >= 0 && age < contentKeyLife {
+		return k.key, nil
+	}
+	made := r.now()
+	key, err := r.storeContentKey(ctx, r.store)
+	if err == nil {
+		k.key, k.made = key, made
+	}
+	return key, err
 }
 
 func (r *Repo) storeContentKey(ctx context.Context, store Store) (*seal.Key, error) {

@@ -78,6 +78,37 @@ func (r *Repo) enter(ctx context.Context, what string) *session {
 	return s
 }
 
+// shareTime is how long backups that begin join the session of one before: a prune spares packs that are younger than the session.
+const shareTime = time.Hour
+
+// sharedSession is the session that backups of a Repo have in common which run side by side.
+type sharedSession struct {
+	own   *session
+	began time.Time
+	users int // guarded by Repo.runningMu
+}
+
+// enterBackup notes that a backup runs, as enter does: in the session of those that run already, if there are any. The caller calls leave.
+func (r *Repo) enterBackup(ctx context.Context) (leave func()) {
+	r.runningMu.Lock()
+	defer r.runningMu.Unlock()
+	s := r.running
+	if now := r.now(); s == nil || s.users == 0 || now.Sub(s.began) >= shareTime {
+		s = &sharedSession{own: r.enter(ctx, "backup"), began: now}
+		r.running = s
+	}
+	s.users++
+	return func() {
+		r.runningMu.Lock()
+		s.users--
+		last := s.users == 0
+		r.runningMu.Unlock()
+		if last {
+			s.own.leave()
+		}
+	}
+}
+
 // renew makes the files of the session until it ends, and removes the last.
 func (s *session) renew(ctx context.Context) {
 	timer := time.NewTicker(sessionRenewal)

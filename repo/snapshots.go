@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/snapkeep/snap/internal/sealed"
@@ -95,19 +94,16 @@ func matching(all []*Snapshot, f Filter) (out []*Snapshot) {
 // allSnapshots loads the records of all snapshots from the store: what decides which of them may go must not count one that is gone,
 // though a listing that is late shows it.
 func (r *Repo) allSnapshots(ctx context.Context) ([]*Snapshot, error) {
-	return r.snapshotsOf(ctx, sealed.Snapshot, r.snapshotBody)
+	return r.snapshotsOf(ctx, sealed.Snapshot, r.loadSnapshot)
 }
 
 // shownSnapshots is allSnapshots for those who look or add. Records that are kept are not loaded from the store.
 func (r *Repo) shownSnapshots(ctx context.Context) ([]*Snapshot, error) {
-	if r.kept == nil {
-		return r.allSnapshots(ctx)
-	}
-	return r.snapshotsOf(ctx, sealed.Snapshot, r.nearRecords.Load)
+	return r.snapshotsOf(ctx, sealed.Snapshot, r.listedSnapshot)
 }
 
 // snapshotsOf loads the records of snapshots, or of the trash, and their labels. Each is loaded with load.
-func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadRecord) ([]*Snapshot, error) {
+func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadSnapshotFunc) ([]*Snapshot, error) {
 	from, err := r.listSnapshots(ctx, kind)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
@@ -120,8 +116,7 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadRecor
 	var out []*Snapshot
 	var errs []error
 	for _, id := range ids {
-		body, err := load(ctx, kind, id)
-		s, err := decodeSnapshot(id, body, err)
+		s, err := load(ctx, kind, id)
 		switch {
 		case err == nil:
 			s.Trashed = kind == sealed.Trash
@@ -143,44 +138,21 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadRecor
 	return out, errors.Join(errs...)
 }
 
-// keptBodies bounds the bytes of snapshot records that are kept in memory.
-const keptBodies = 4 << 20
+// loadSnapshotFunc loads a snapshot that a listing shows.
+type loadSnapshotFunc func(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error)
 
-// snapshotBodies are records of snapshots that were loaded. The hash in the name vouches that they stay what they are.
-type snapshotBodies struct {
-	mu    sync.Mutex // guards what follows
-	byID  map[pack.ID][]byte
-	bytes int
-}
-
-// loadRecord loads the body of a record.
-type loadRecord func(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error)
-
-// snapshotBody loads the record of a snapshot that a listing shows. With OneRun one that was loaded before is not loaded again.
-func (r *Repo) snapshotBody(ctx context.Context, kind sealed.Kind, id pack.ID) ([]byte, error) {
-	if kind != sealed.Snapshot || !r.opts.OneRun {
-		return r.records.Load(ctx, kind, id)
+// listedSnapshot loads a snapshot that a listing shows, from what is kept if it can. With OneRun one that was loaded before is not loaded
+// again.
+func (r *Repo) listedSnapshot(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
+	if s := r.decoded.snapshot(id); s != nil {
+		return s, nil
 	}
-	b := &r.bodies
-	b.mu.Lock()
-	body := b.byID[id]
-	b.mu.Unlock()
-	if body != nil {
-		return body, nil
+	body, err := r.nearRecords.Load(ctx, kind, id)
+	s, err := decodeSnapshot(id, body, err)
+	if err == nil && r.opts.OneRun {
+		r.decoded.keepSnapshot(s, len(body))
 	}
-	body, err := r.records.Load(ctx, kind, id)
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.bytes += len(body); b.bytes <= keptBodies {
-		if b.byID == nil {
-			b.byID = map[pack.ID][]byte{}
-		}
-		b.byID[id] = body
-	}
-	return body, nil
+	return s, err
 }
 
 // listSnapshots lists the records of a kind and the labels. The first time in a run the listing of Open will do.
@@ -225,13 +197,9 @@ func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, er
 	var out []*snapshot.Label
 	var errs []error
 	for _, id := range ids {
-		body, err := r.nearRecords.Load(ctx, sealed.Label, id)
+		l, err := r.listedLabel(ctx, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		}
-		var l *snapshot.Label
-		if err == nil {
-			l, err = snapshot.DecodeLabel(id, body)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("label %s: %w", short(id), err))
@@ -240,6 +208,22 @@ func (r *Repo) labelsOf(ctx context.Context, from lister) ([]*snapshot.Label, er
 		out = append(out, l)
 	}
 	return out, errors.Join(errs...)
+}
+
+// listedLabel loads a label that a listing shows. With OneRun one that was loaded before is not loaded again.
+func (r *Repo) listedLabel(ctx context.Context, id pack.ID) (*snapshot.Label, error) {
+	if l := r.decoded.label(id); l != nil {
+		return l, nil
+	}
+	body, err := r.nearRecords.Load(ctx, sealed.Label, id)
+	if err != nil {
+		return nil, err
+	}
+	l, err := snapshot.DecodeLabel(id, body)
+	if err == nil && r.opts.OneRun {
+		r.decoded.keepLabel(l, len(body))
+	}
+	return l, err
 }
 
 func short(id pack.ID) string { return id.String()[:8] }

@@ -24,7 +24,7 @@ func (r *Repo) Trash(ctx context.Context, f Filter) ([]TrashedSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.snapshotsOf(ctx, sealed.Trash, r.snapshotBody)
+	all, err := r.snapshotsOf(ctx, sealed.Trash, r.loadSnapshot)
 	var out []TrashedSnapshot
 	for _, s := range all {
 		if _, ok := alive[s.ID]; !ok && f.Match(s) {

@@ -62,7 +62,7 @@ func (s *session) begin(ctx context.Context, m *protocol.BeginRequest, a *answer
 	if s.files, err = chunker.New(m.Files); err != nil {
 		return err
 	}
-	if s.database, err = chunker.New(m.Database); err != nil {
+	if s.database, err = s.files.Like(m.Database); err != nil {
 		return err
 	}
 	result := &protocol.BeginAnswer{}

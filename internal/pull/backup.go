@@ -20,16 +20,17 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		mu      sync.Mutex // guards r.Problems and touched
 		touched []string
 	)
-	good, err := p.history(ctx, r.Source)
-	if err != nil {
-		return err
-	}
+	var good *history // known when the backup begins
 	canaries := newCanaries(c.Guards.Canaries)
 	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
 		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
 		Parts: conn.parts, Origin: &conn.origin, Program: p.Program, DryRun: p.DryRun, Force: p.Force, AllowEmpty: true,
+		Item: canaries.watch(),
 		// What changed is counted from the last good snapshot: a suspicious one would hide it.
-		Parent: good.last, Item: canaries.watch(),
+		ChooseParent: func(all []*repo.Snapshot, unread error) (*repo.Snapshot, error) {
+			good = historyOf(all, r.Source)
+			return good.last, unread
+		},
 		Problem: func(x repo.Problem) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -92,14 +92,12 @@ func histories(all []*repo.Snapshot) map[string]*history {
 	return out
 }
 
-// history returns what the snapshots of a source tell.
-func (p *Puller) history(ctx context.Context, name string) (*history, error) {
-	all, err := p.Repo.Snapshots(ctx, repo.Filter{Sources: []string{name}})
-	if err != nil {
-		return nil, err
+// historyOf returns what the snapshots of a source, among all there are, tell.
+func historyOf(all []*repo.Snapshot, name string) *history {
+	f := repo.Filter{Sources: []string{name}}
+	own := slices.DeleteFunc(slices.Clone(all), func(s *repo.Snapshot) bool { return !f.Match(s) })
+	if h := histories(own)[name]; h != nil {
+		return h
 	}
-	if h := histories(all)[name]; h != nil {
-		return h, nil
-	}
-	return &history{}, nil
+	return &history{}
 }

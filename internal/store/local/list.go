@@ -54,23 +54,21 @@ func (l *lister) check() error {
 // open lists the folder at relative below root. Its name in the store is
 // folder. A folder that is not there, or is none, has no files.
 func (l *lister) open(root *os.Root, relative, folder string) error {
-	sub, err := root.OpenRoot(relative)
+	f, err := root.OpenFile(relative, os.O_RDONLY|openFolder, 0)
 	if err != nil {
 		if isMissing(err) || isOther(root, relative) {
 			return nil
 		}
 		return err
 	}
-	defer sub.Close()
-	f, err := sub.Open(".")
-	if err != nil {
-		return err
-	}
 	defer f.Close()
+	in := &listedFolder{root: root, relative: relative, name: folder}
+	defer in.close()
 	for {
-		entries, err := f.ReadDir(listBatch)
+		// With what lstat tells of each, by one call each: names that vanish meanwhile are left out.
+		entries, err := f.Readdir(listBatch)
 		for _, entry := range entries {
-			if err := l.entry(sub, folder, entry); err != nil {
+			if err := l.entry(in, entry); err != nil {
 				return err
 			}
 		}
@@ -83,11 +81,39 @@ func (l *lister) open(root *os.Root, relative, folder string) error {
 	}
 }
 
+// listedFolder is a folder that is being listed.
+type listedFolder struct {
+	root     *os.Root // above it
+	relative string   // where it lies below root
+	name     string   // in the store
+	self     *os.Root // nil until a folder in it is listed
+}
+
+// open lists a folder in f.
+func (f *listedFolder) open(l *lister, entry, name string) (err error) {
+	if f.self == nil {
+		if f.self, err = f.root.OpenRoot(f.relative); err != nil {
+			f.self = nil
+			if isMissing(err) {
+				return nil
+			}
+			return err
+		}
+	}
+	return l.open(f.self, entry, name)
+}
+
+func (f *listedFolder) close() {
+	if f.self != nil {
+		f.self.Close()
+	}
+}
+
 // isMissing reports whether err says that there is nothing by a name.
 func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) || isNotFolder(err) }
 
 // isOther reports whether a name is known to be that of something else than a
-// folder. OpenRoot has no error of its own for that.
+// folder. Not every system has an error of its own for that.
 func isOther(root *os.Root, name string) bool {
 	info, err := root.Lstat(name)
 	return err == nil && !info.IsDir()
@@ -95,13 +121,13 @@ func isOther(root *os.Root, name string) bool {
 
 // entry reports one entry of a folder if it is a file, and lists it if it is a
 // folder.
-func (l *lister) entry(root *os.Root, folder string, entry fs.DirEntry) error {
+func (l *lister) entry(in *listedFolder, entry fs.FileInfo) error {
 	if err := l.check(); err != nil {
 		return err
 	}
 	name := entry.Name()
-	if folder != "." {
-		name = folder + "/" + name
+	if in.name != "." {
+		name = in.name + "/" + name
 	}
 	if store.CheckName(name) != nil || isTemp(name) {
 		return nil
@@ -109,24 +135,13 @@ func (l *lister) entry(root *os.Root, folder string, entry fs.DirEntry) error {
 	matches := strings.HasPrefix(name, l.prefix)
 	if entry.IsDir() {
 		if matches || strings.HasPrefix(l.prefix, name+"/") {
-			return l.open(root, entry.Name(), name)
+			return in.open(l, entry.Name(), name)
 		}
 		return nil
 	}
-	if !matches {
+	if !matches || !entry.Mode().IsRegular() {
 		return nil
 	}
-	// The kind in entry may be unknown, hence another look at it here.
-	info, err := root.Lstat(entry.Name())
-	if isMissing(err) {
-		return nil // removed since
-	}
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return nil
-	}
-	l.stopped = l.fn(name, info.Size(), info.ModTime())
+	l.stopped = l.fn(name, entry.Size(), entry.ModTime())
 	return l.stopped
 }

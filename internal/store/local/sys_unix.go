@@ -8,7 +8,10 @@ import (
 	"syscall"
 )
 
-const openNonblock = syscall.O_NONBLOCK
+const (
+	openNonblock = syscall.O_NONBLOCK
+	openFolder   = syscall.O_DIRECTORY // nothing but a folder: no FIFO is waited for
+)
 
 // isLinked reports whether an open file still has a name.
 func isLinked(f *os.File) bool {
