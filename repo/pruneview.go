@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/snapkeep/snap/index"
@@ -344,15 +343,10 @@ func (p *pruner) markOnce(ctx context.Context, v *view, sure bool) (*marking, []
 // walk hands the chunks of all live snapshots to mark and returns those that mark finds missing. What a snapshot needs must be
 // known wholly, but for one that is forgotten or was never committed, if it is sure that nobody moves what it needs meanwhile.
 func (p *pruner) walk(ctx context.Context, v *view, sure bool, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
-	var mu sync.Mutex
 	only := map[pack.ChunkID]struct{}{}
 	emit := func(ids []pack.ChunkID) {
-		if missing := mark(ids, nil); len(missing) > 0 {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, id := range missing {
-				only[id] = struct{}{}
-			}
+		for _, id := range mark(ids, nil) {
+			only[id] = struct{}{}
 		}
 	}
 	walker := prune.NewWalker(p.r.load)
