@@ -16,12 +16,13 @@ import (
 // was not condemned whose id is the lowest, so that everybody who marks chooses the same. A row
 // in a condemned pack is never marked.
 type Marks struct {
-	parts   []*part
-	void    []bitset // for each part, by row: those in dead and condemned packs; nil if there are none
-	rows    []bitset // for each part, by row: those that are marked
-	live    []bitset // the same by position, when it was needed last; nil if it was not, or Mark was called since
-	stale   atomic.Bool
-	scratch sync.Pool // of *markScratch
+	parts []*part
+	void  []bitset // for each part, by row: those in dead and condemned packs; nil if there are none
+	rows  []bitset // for each part, by row: those that are marked
+	stale atomic.Bool // Mark was called since live was made
+
+	mu   sync.Mutex // guards what follows
+	live []bitset   // the marks by position, if they were needed since the last Mark
 }
 
 // NewMarks returns Marks for the rows of the Set without a mark. They take up to three bits of memory a row.
@@ -76,6 +77,8 @@ func (m *Marks) lowerPack(k, row int, than *choice) bool {
 
 // byPosition returns the marks of a part by position.
 func (m *Marks) byPosition(part int) bitset {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.stale.Swap(false) {
 		m.live = nil
 	}
