@@ -9,21 +9,27 @@ import (
 )
 
 const (
-	// MarkBatch is how many ids Mark puts in order at once. It is fastest for so many.
-	MarkBatch = 1 << 20
+	// MarkBatch is how many ids Mark puts in order at once, at 16 bytes each. It is fastest for so many.
+	MarkBatch = 1 << 19
 	// markShare is how many ids are worth a goroutine.
 	markShare = 1 << 15
 )
 
 // Mark marks chunks and appends those without a row outside of condemned packs to missing. It
-// is fastest for many ids at once, and puts them in another order.
+// is fastest for many ids at once; it neither changes nor keeps them.
 func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID {
 	m.stale.Store(true)
+	scratch, _ := m.scratch.Get().(*[]pack.ChunkID)
+	if scratch == nil {
+		scratch = new([]pack.ChunkID)
+	}
+	defer m.scratch.Put(scratch)
 	for len(ids) > 0 {
 		block := ids[:min(len(ids), MarkBatch)]
 		ids = ids[len(block):]
 		if len(block) > lookupGroup {
-			dealOut(block)
+			*scratch = dealOut(block, *scratch)
+			block = *scratch
 		}
 		missing = append(missing, m.markSide(block)...)
 	}
@@ -92,29 +98,27 @@ func (p *part) rowsOf(ids []pack.ChunkID, rows []int) {
 	}
 }
 
-// dealOut orders ids by their first bits, where they lie: so close to each other are their rows in a table.
-func dealOut(ids []pack.ChunkID) {
+// dealOut returns ids, in the memory of scratch if it is large enough, ordered by their first
+// bits: so close to each other are their rows in a table. To do it where they lie would take twice as long, since each move would have to wait for the
+// one before.
+func dealOut(ids, scratch []pack.ChunkID) []pack.ChunkID {
 	const heaps = 1 << 12
-	heap := func(id *pack.ChunkID) int { return int(id[0])<<4 | int(id[1])>>4 }
-	var at, end [heaps]int
+	first := func(id *pack.ChunkID) int { return int(id[0])<<4 | int(id[1])>>4 }
+	var at [heaps + 1]int
 	for i := range ids {
-		end[heap(&ids[i])]++
+		at[first(&ids[i])+1]++
 	}
-	sum := 0
-	for h := range end {
-		at[h] = sum
-		sum += end[h]
-		end[h] = sum
+	for i := 1; i < len(at); i++ {
+		at[i] += at[i-1]
 	}
-	for h := range at {
-		for at[h] < end[h] {
-			id := ids[at[h]]
-			for to := heap(&id); to != h; to = heap(&id) {
-				id, ids[at[to]] = ids[at[to]], id
-				at[to]++
-			}
-			ids[at[h]] = id
-			at[h]++
-		}
+	if cap(scratch) < len(ids) {
+		scratch = make([]pack.ChunkID, len(ids))
 	}
+	scratch = scratch[:len(ids)]
+	for i := range ids {
+		heap := first(&ids[i])
+		scratch[at[heap]] = ids[i]
+		at[heap]++
+	}
+	return scratch
 }

@@ -17,9 +17,11 @@ import (
 // in a condemned pack is never marked.
 type Marks struct {
 	parts []*part
-	void  []bitset // for each part, by row: those in dead and condemned packs; nil if there are none
-	rows  []bitset // for each part, by row: those that are marked
+	void  []bitset    // for each part, by row: those in dead and condemned packs; nil if there are none
+	rows  []bitset    // for each part, by row: those that are marked
 	stale atomic.Bool // Mark was called since live was made
+
+	scratch sync.Pool // of *[]pack.ChunkID
 
 	mu   sync.Mutex // guards what follows
 	live []bitset   // the marks by position, if they were needed since the last Mark
