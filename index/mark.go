@@ -62,7 +62,7 @@ func (m *Marks) markShare(ids []pack.ChunkID) (missing []pack.ChunkID) {
 		group := ids[:min(len(ids), lookupGroup)]
 		ids = ids[len(group):]
 		for k, p := range m.parts {
-			p.rowsOf(group, first[k][:])
+			p.rowsOf(group, first[k][:], len(m.parts) > 1)
 		}
 		for i, id := range group {
 			var c choice
@@ -87,10 +87,10 @@ func (m *Marks) set(c choice) {
 	}
 }
 
-// rowsOf sets rows to the first row of each of up to lookupGroup ids, negative where there is none.
-func (p *part) rowsOf(ids []pack.ChunkID, rows []int) {
+// rowsOf sets rows to the first row of each of up to lookupGroup ids, negative where there is none. filtered says that many are in no row.
+func (p *part) rowsOf(ids []pack.ChunkID, rows []int, filtered bool) {
 	if p.table != nil {
-		p.table.rowsOf(ids, rows)
+		p.table.rowsOf(ids, rows, filtered)
 		return
 	}
 	for i, id := range ids {

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/binary"
 	"math/bits"
 
 	"github.com/snapkeep/snap/pack"
@@ -82,13 +81,54 @@ func (p *part) rowsToPositions(rows bitset) bitset {
 	if p.mem != nil {
 		return rows
 	}
-	positions := newBitset(p.chunks())
+	out := scatter{to: newBitset(p.chunks())}
 	for i, word := range rows {
 		for ; word != 0; word &= word - 1 {
-			positions.set(int(p.table.position(i<<6 + bits.TrailingZeros64(word))))
+			out.add(p.table.position(i<<6 + bits.TrailingZeros64(word)))
 		}
 	}
-	return positions
+	out.flush()
+	return out.to
+}
+
+// scatter sets bits that lie far apart. It collects many and deals them out by regions of the set first, each of which the processor keeps at hand.
+type scatter struct {
+	to      bitset
+	waiting []uint32
+	dealt   []uint32
+}
+
+const (
+	scatterMany  = 1 << 19 // bits that are collected, at 8 bytes each
+	scatterShift = 20      // of a bit to its region
+)
+
+func (s *scatter) add(bit uint32) {
+	if s.waiting = append(s.waiting, bit); len(s.waiting) == scatterMany {
+		s.flush()
+	}
+}
+
+func (s *scatter) flush() {
+	at := make([]int, len(s.to)>>(scatterShift-6)+2)
+	for _, bit := range s.waiting {
+		at[bit>>scatterShift+1]++
+	}
+	for i := 1; i < len(at); i++ {
+		at[i] += at[i-1]
+	}
+	if cap(s.dealt) < len(s.waiting) {
+		s.dealt = make([]uint32, len(s.waiting))
+	}
+	dealt := s.dealt[:len(s.waiting)]
+	for _, bit := range s.waiting {
+		dealt[at[bit>>scatterShift]] = bit
+		at[bit>>scatterShift]++
+	}
+	for _, bit := range dealt {
+		s.to.set(int(bit))
+	}
+	s.waiting = s.waiting[:0]
 }
 
 // guess is where an id would stand in a table if the ids of its bucket were spread evenly, which they nearly are.
@@ -159,26 +199,46 @@ func (t *table) is(row int, hi, lo uint64) bool {
 // lookupGroup is how many ids rowsOf looks for at a time.
 const lookupGroup = 64
 
+// lookup is what rowsOf keeps of an id.
+type lookup struct {
+	number int // of the id in its group
+	hi, lo uint64
+	guess  guess
+	near   byte
+}
+
 // rowsOf sets rows to the first row of each of up to lookupGroup ids, negative where there is none. It does not wait for the memory of one id
-// before it asks for that of the next: with a table of gigabytes nearly all the time is such waiting.
-func (t *table) rowsOf(ids []pack.ChunkID, rows []int) {
-	var guesses [lookupGroup]guess
-	var firsts [lookupGroup]uint64
+// before it asks for that of the next: with a table of gigabytes nearly all the time is such waiting. filtered says that many ids are in no row.
+func (t *table) rowsOf(ids []pack.ChunkID, rows []int, filtered bool) {
+	var all [lookupGroup]lookup
+	n := 0
 	for i := range ids {
-		guesses[i] = t.guess(binary.BigEndian.Uint64(ids[i][:]))
-	}
-	all := t.section[sectionIDs]
-	for i := range ids {
-		if at := guesses[i].at * idBytes; at+8 <= len(all) {
-			firsts[i] = binary.BigEndian.Uint64(all[at:])
-		}
-	}
-	for i := range ids {
-		hi, lo := split((*[16]byte)(&ids[i]))
-		if firsts[i] == hi && t.is(guesses[i].at, hi, lo) && !t.is(guesses[i].at-1, hi, lo) {
-			rows[i] = guesses[i].at
+		l := &all[n]
+		l.number = i
+		if l.hi, l.lo = split((*[16]byte)(&ids[i])); filtered && !t.mayHave(l.hi, l.lo) {
+			rows[i] = -1
 			continue
 		}
-		rows[i] = t.rowOf(hi, lo, guesses[i])
+		n++
+	}
+	wanted := all[:n]
+	if t.chunks() == 0 {
+		for i := range wanted {
+			rows[wanted[i].number] = -1
+		}
+		return
+	}
+	for i := range wanted {
+		wanted[i].guess = t.guess(wanted[i].hi)
+	}
+	table := t.section[sectionIDs]
+	for i := range wanted {
+		// The row is one of a few around the guess, in one line of the processor's memory or two.
+		at := wanted[i].guess.at * idBytes
+		wanted[i].near = table[max(at-2*idBytes, 0)] ^ table[min(at+2*idBytes, len(table)-1)]
+	}
+	for i := range wanted {
+		l := &wanted[i]
+		rows[l.number] = t.rowOf(l.hi, l.lo, l.guess)
 	}
 }
