@@ -11,8 +11,8 @@ import (
 const (
 	// MarkBatch is how many ids Mark puts in order at once, at 16 bytes each. It is fastest for so many.
 	MarkBatch = 1 << 19
-	// markShare is how many ids are worth a goroutine.
-	markShare = 1 << 15
+	// shareIDs is how many ids are worth a goroutine.
+	shareIDs = 1 << 15
 )
 
 // Mark marks chunks and appends those without a row outside of condemned packs to missing. It
@@ -31,14 +31,14 @@ func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID 
 			*scratch = dealOut(block, *scratch)
 			block = *scratch
 		}
-		missing = append(missing, m.markSide(block)...)
+		missing = append(missing, m.markBlock(block)...)
 	}
 	return missing
 }
 
-// markSide marks ids that lie in order, by several goroutines if they are many, and returns those without a row.
-func (m *Marks) markSide(ids []pack.ChunkID) (missing []pack.ChunkID) {
-	shares := max(1, min(runtime.GOMAXPROCS(0), len(ids)/markShare))
+// markBlock marks ids that lie in order, by several goroutines if they are many, and returns those without a row.
+func (m *Marks) markBlock(ids []pack.ChunkID) (missing []pack.ChunkID) {
+	shares := max(1, min(runtime.GOMAXPROCS(0), len(ids)/shareIDs))
 	found := make([][]pack.ChunkID, shares)
 	var wg sync.WaitGroup
 	for i := range shares {
