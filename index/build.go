@@ -7,25 +7,20 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// runRows is how many rows are sorted on the heap at once, at 48 bytes each.
-const runRows = 1 << 18
-
-// builder makes a table of index files in bounded memory: rows are sorted in runs, which go to a
-// temporary file and are merged when the table is written; so do segments. On the heap stay
+// builder makes a table of index files in bounded memory: rows are dealt out in runs, which go to a
+// temporary file and are put in order when the table is written; so do segments. On the heap stay
 // the packs, at about 80 bytes each.
 //
-//	add → run on the heap → sorted run in the spool → merged → table
+//	add → run on the heap → run in the spool, dealt out → heap by heap: sorted → table
 type builder struct {
 	packs   []packRow
 	numbers map[uint64]uint32  // of packs, by the first eight bytes of their ids
 	others  map[pack.ID]uint32 // of packs whose first eight bytes another pack has
 	content content
 
-	segments *cursor
-	run      []sortRow
-	scratch  []sortRow
-	runs     *cursor
-	runSizes []int
+	segments  *cursor
+	runs      runs
+	directory pack.DirectoryBuffer
 }
 
 func newBuilder(dir string) *builder {
@@ -33,14 +28,14 @@ func newBuilder(dir string) *builder {
 		numbers:  make(map[uint64]uint32),
 		others:   make(map[pack.ID]uint32),
 		segments: &cursor{spool: newSpool(dir)},
-		runs:     &cursor{spool: newSpool(dir)},
+		runs:     runs{spooled: &cursor{spool: newSpool(dir)}},
 	}
 }
 
 // close drops the temporary files.
 func (b *builder) close() {
 	b.segments.spool.drop()
-	b.runs.spool.drop()
+	b.runs.spooled.spool.drop()
 }
 
 // source begins the listings of an index file.
@@ -85,82 +80,36 @@ func (b *builder) add(p Pack, elsewhere bool) {
 }
 
 func (b *builder) addRows(p Pack) {
-	var row [segmentRowBytes]byte
 	end := uint32(0)
 	for _, s := range p.Directory {
 		end += s.Length
-		binary.LittleEndian.PutUint32(row[:], uint32(b.content.rows))
-		binary.LittleEndian.PutUint32(row[4:], end)
-		b.segments.write(row[:])
+		row := segmentRow{firstChunk: uint32(b.content.rows), end: end}
+		b.segments.buffer = appendSegmentRow(b.segments.room(segmentRowBytes), row)
 		b.content.nSegments++
 		for i := range s.Chunks {
-			if len(b.run) == runRows {
-				b.spill()
-			}
 			hi, lo := split((*[16]byte)(&s.Chunks[i].ID))
-			b.run = append(b.run, sortRow{hi, lo, uint32(b.content.rows)})
+			b.runs.add(sortRow{hi, lo, uint32(b.content.rows)})
 			b.content.rows++
 		}
 	}
-}
-
-// sortRun sorts the run on the heap.
-func (b *builder) sortRun() []sortRow {
-	if len(b.scratch) < len(b.run) {
-		b.scratch = make([]sortRow, len(b.run))
-	}
-	return sortRows(b.run, b.scratch[:len(b.run)])
-}
-
-// spill writes the sorted run to the temporary file: all ids, then all positions.
-func (b *builder) spill() {
-	var id [idBytes]byte
-	sorted := b.sortRun()
-	for _, r := range sorted {
-		binary.BigEndian.PutUint64(id[:], r.hi)
-		binary.BigEndian.PutUint64(id[8:], r.lo)
-		b.runs.write(id[:])
-	}
-	for _, r := range sorted {
-		b.runs.writeNumbers([]uint32{r.position})
-	}
-	b.runSizes = append(b.runSizes, len(sorted))
-	b.run = b.run[:0]
 }
 
 // write writes the table to s. The builder is used up then.
 func (b *builder) write(s *spool) error {
 	c := b.content
 	c.packs = b.packs
-	if len(b.runSizes) == 0 {
-		c.streams = []*stream{{rows: b.sortRun()}}
-	} else {
-		b.spill()
-		b.run, b.scratch = nil, nil
-		data, release, err := b.runs.end()
-		if err != nil {
-			return err
-		}
-		defer release()
-		for _, n := range b.runSizes {
-			run := data[:n*(idBytes+4)]
-			data = data[len(run):]
-			c.streams = append(c.streams, &stream{ids: run[:n*idBytes], positions: run[n*idBytes:]})
-		}
+	sorted, release, err := b.runs.sorted()
+	if err != nil {
+		return err
 	}
+	defer release()
+	c.sorted = sorted
 	segments, release, err := b.segments.end()
 	if err != nil {
 		return err
 	}
 	defer release()
-	c.segments = func(yield func(segmentRow) bool) {
-		for ; len(segments) > 0; segments = segments[segmentRowBytes:] {
-			row := segmentRow{binary.LittleEndian.Uint32(segments), binary.LittleEndian.Uint32(segments[4:])}
-			if !yield(row) {
-				return
-			}
-		}
-	}
+	c.segments = func(yield func([]byte) bool) { yield(segments) }
 	return writeTable(s, c)
 }
 
@@ -191,12 +140,14 @@ const notKept = ^uint32(0)
 func mergeParts(s *spool, parts []*part, live func(source pack.ID) bool) error {
 	m := merger{parts: parts, live: live, absent: make(map[pack.ID]uint32)}
 	m.packs()
+	var streams []*stream
 	for k, p := range parts {
 		if p.table != nil {
 			m.sources(k, p.table)
 		}
-		m.content.streams = append(m.content.streams, m.stream(k))
+		streams = append(streams, m.stream(k))
 	}
+	m.content.sorted = blocks(streams)
 	m.content.segments = m.segments()
 	return writeTable(s, m.content)
 }
@@ -284,19 +235,22 @@ func (m *merger) stream(k int) *stream {
 	return s
 }
 
-func (m *merger) segments() iter.Seq[segmentRow] {
-	return func(yield func(segmentRow) bool) {
+func (m *merger) segments() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var rows []byte
 		for k, p := range m.parts {
 			for i := range p.packCount() {
 				if m.numbers[k][i] == notKept {
 					continue
 				}
+				rows = rows[:0]
 				for j := p.pack(i).firstSegment; j < p.pack(i+1).firstSegment; j++ {
 					row := p.segment(int(j))
 					row.firstChunk += m.shifts[k][i]
-					if !yield(row) {
-						return
-					}
+					rows = appendSegmentRow(rows, row)
+				}
+				if !yield(rows) {
+					return
 				}
 			}
 		}

@@ -168,7 +168,7 @@ func (c *Cache) bringIn(ctx context.Context, names []pack.ID, load Load, r *Repo
 // addFile adds the packs of an index file, those that a table holds as listings only.
 func (c *Cache) addFile(b *builder, name pack.ID, body []byte) error {
 	b.source(name)
-	for p, err := range Scan(body) {
+	for p, err := range scan(body, b.directory.Read) {
 		if err != nil {
 			b.abandon()
 			return err

@@ -70,7 +70,7 @@ func Decode(body []byte) (File, error) {
 	}
 	f.Supersedes = supersedes
 	for range count {
-		p, err := readPack(r)
+		p, err := readPack(r, pack.ReadDirectory)
 		if err != nil {
 			return File{}, err
 		}
@@ -85,7 +85,10 @@ func Decode(body []byte) (File, error) {
 // Scan yields the packs of the body of an index file one after the other and holds one at a
 // time. An error, ErrCorrupt or ErrNewer, comes last and with the zero Pack; what came before
 // it counts for nothing.
-func Scan(body []byte) iter.Seq2[Pack, error] {
+func Scan(body []byte) iter.Seq2[Pack, error] { return scan(body, pack.ReadDirectory) }
+
+// scan is Scan with what reads directories.
+func scan(body []byte, directory func(r *wire.Reader) pack.Directory) iter.Seq2[Pack, error] {
 	return func(yield func(Pack, error) bool) {
 		r := wire.NewReader(body)
 		_, count, err := readHead(r)
@@ -94,7 +97,7 @@ func Scan(body []byte) iter.Seq2[Pack, error] {
 			return
 		}
 		for range count {
-			p, err := readPack(r)
+			p, err := readPack(r, directory)
 			if !yield(p, err) || err != nil {
 				return
 			}
@@ -127,12 +130,12 @@ func readHead(r *wire.Reader) (supersedes []pack.ID, packs int, err error) {
 	return supersedes, packs, nil
 }
 
-func readPack(r *wire.Reader) (Pack, error) {
+func readPack(r *wire.Reader, directory func(r *wire.Reader) pack.Directory) (Pack, error) {
 	var p Pack
 	r.Fill(p.ID[:])
 	p.Class = pack.Class(r.Byte())
 	p.Size = int64(r.Count(pack.MaxPackSize))
-	p.Directory = pack.ReadDirectory(r)
+	p.Directory = directory(r)
 	if r.Err() == nil {
 		checkPack(r, p)
 	}

@@ -172,7 +172,7 @@ func checkLargeMarks(t *testing.T, g generator, s *Set, step func(string, int)) 
 	t.Helper()
 	m := s.NewMarks()
 	defer m.Close()
-	batch := make([]pack.ChunkID, 0, markBlock)
+	batch := make([]pack.ChunkID, 0, MarkBatch)
 	marked, busy := 0, time.Duration(0)
 	mark := func() {
 		begin := time.Now()
@@ -187,7 +187,7 @@ func checkLargeMarks(t *testing.T, g generator, s *Set, step func(string, int)) 
 		if i%generatedChunks == 0 {
 			continue
 		}
-		if batch = append(batch, g.chunk(i)); len(batch) == markBlock {
+		if batch = append(batch, g.chunk(i)); len(batch) == MarkBatch {
 			mark()
 		}
 	}

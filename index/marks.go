@@ -16,16 +16,23 @@ import (
 // was not condemned whose id is the lowest, so that everybody who marks chooses the same. A row
 // in a condemned pack is never marked.
 type Marks struct {
-	parts   []*part
-	live    []bitset  // for each part, by position
+	parts []*part
+	void  []bitset    // for each part, by row: those in dead and condemned packs; nil if there are none
+	rows  []bitset    // for each part, by row: those that are marked
+	stale atomic.Bool // Mark was called since live was made
+
 	scratch sync.Pool // of *[]pack.ChunkID
+
+	mu   sync.Mutex // guards what follows
+	live []bitset   // the marks by position, if they were needed since the last Mark
 }
 
-// NewMarks returns Marks for the rows of the Set without a mark. They take a bit of memory a row.
+// NewMarks returns Marks for the rows of the Set without a mark. They take up to three bits of memory a row.
 func (s *Set) NewMarks() *Marks {
 	m := &Marks{parts: s.frozen()}
 	for _, p := range m.parts {
-		m.live = append(m.live, newBitset(p.chunks()))
+		m.void = append(m.void, p.voidRows())
+		m.rows = append(m.rows, newBitset(p.chunks()))
 	}
 	return m
 }
@@ -33,84 +40,57 @@ func (s *Set) NewMarks() *Marks {
 // Close releases what the Marks hold. They must not be used any more.
 func (m *Marks) Close() { dropAll(m.parts) }
 
-// markBlock is how many ids Mark puts in order at once, at 16 bytes each.
-const markBlock = 1 << 20
-
-// Mark marks chunks and appends those without a row outside of condemned packs to missing. It
-// is fastest for many ids at once; it neither changes nor keeps them.
-func (m *Marks) Mark(ids []pack.ChunkID, missing []pack.ChunkID) []pack.ChunkID {
-	scratch, _ := m.scratch.Get().(*[]pack.ChunkID)
-	if scratch == nil {
-		scratch = new([]pack.ChunkID)
-	}
-	defer m.scratch.Put(scratch)
-	for len(ids) > 0 {
-		block := ids[:min(len(ids), markBlock)]
-		ids = ids[len(block):]
-		if len(block) > 1 {
-			*scratch = dealOut(block, *scratch)
-			block = *scratch
-		}
-		for _, id := range block {
-			part, position, ok := m.choose(id)
-			if !ok {
-				missing = append(missing, id)
-				continue
-			}
-			atomic.OrUint64(&m.live[part][position>>6], 1<<(position&63))
-		}
-	}
-	return missing
-}
-
-// dealOut returns ids, in the memory of scratch if it is large enough, ordered by their first
-// bits: so close to each other are their rows in a table, and the parts of its filters.
-func dealOut(ids, scratch []pack.ChunkID) []pack.ChunkID {
-	const heaps = 1 << 12
-	first := func(id *pack.ChunkID) int { return int(id[0])<<4 | int(id[1])>>4 }
-	var at [heaps + 1]int
-	for i := range ids {
-		at[first(&ids[i])+1]++
-	}
-	for i := 1; i < len(at); i++ {
-		at[i] += at[i-1]
-	}
-	if cap(scratch) < len(ids) {
-		scratch = make([]pack.ChunkID, len(ids))
-	}
-	scratch = scratch[:len(ids)]
-	for i := range ids {
-		heap := first(&ids[i])
-		scratch[at[heap]] = ids[i]
-		at[heap]++
-	}
-	return scratch
-}
-
 // Marked reports whether the chunk is marked.
 func (m *Marks) Marked(id pack.ChunkID) bool {
-	part, position, ok := m.choose(id)
-	return ok && m.live[part].has(int(position))
+	part, row, ok := m.choose(id)
+	return ok && m.rows[part].has(row)
 }
 
 // choose returns the row of id that a mark is for.
-func (m *Marks) choose(id pack.ChunkID) (part int, position uint32, ok bool) {
-	var buffer [4]uint32
-	for i, p := range m.parts {
-		for _, at := range p.positions(id, buffer[:0]) {
-			if p.void(at) || ok && !lowerPack(p, at, m.parts[part], position) {
-				continue
-			}
-			part, position, ok = i, at, true
-		}
+func (m *Marks) choose(id pack.ChunkID) (part, row int, ok bool) {
+	var c choice
+	for k, p := range m.parts {
+		m.consider(&c, k, id, p.firstRow(id))
 	}
-	return part, position, ok
+	return c.part, c.row, c.found
 }
 
-// lowerPack reports whether the pack of a position has a lower id than that of another.
-func lowerPack(p *part, position uint32, than *part, thanPosition uint32) bool {
-	a, b := p.pack(p.packOf(position)).id, than.pack(than.packOf(thanPosition)).id
+// choice is the best row of a chunk so far.
+type choice struct {
+	part, row int
+	found     bool
+}
+
+// consider looks at the rows of id in part k, of which row is the first; negative if there is none.
+func (m *Marks) consider(c *choice, k int, id pack.ChunkID, row int) {
+	p := m.parts[k]
+	for ; row >= 0; row = p.nextRow(id, row) {
+		if !m.void[k].has(row) && (!c.found || m.lowerPack(k, row, c)) {
+			*c = choice{k, row, true}
+		}
+	}
+}
+
+// lowerPack reports whether the pack of a row has a lower id than that of the choice.
+func (m *Marks) lowerPack(k, row int, than *choice) bool {
+	a, b := m.parts[k].packOfRow(row), m.parts[than.part].packOfRow(than.row)
 	return string(a[:]) < string(b[:])
+}
+
+// byPosition returns the marks of a part by position.
+func (m *Marks) byPosition(part int) bitset {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stale.Swap(false) {
+		m.live = nil
+	}
+	if m.live == nil {
+		m.live = make([]bitset, len(m.parts))
+	}
+	if m.live[part] == nil {
+		m.live[part] = m.parts[part].rowsToPositions(m.rows[part])
+	}
+	return m.live[part]
 }
 
 // Usage says how much of a pack is needed. Bytes are those of the boxes of segments: a
@@ -171,12 +151,17 @@ func (m *Marks) Segments(id pack.ID) []SegmentUsage {
 }
 
 func (m *Marks) segments(part, i int, fn func(SegmentUsage)) {
-	p := m.parts[part]
+	p, live := m.parts[part], m.byPosition(part)
 	offset := uint32(0)
-	for k := int(p.pack(i).firstSegment); k < int(p.pack(i+1).firstSegment); k++ {
-		s := p.segment(k)
-		first, end := int(s.firstChunk), int(p.segment(k+1).firstChunk)
-		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - first, Live: m.live[part].count(first, end)})
-		offset = s.end
+	first, last := int(p.pack(i).firstSegment), int(p.pack(i+1).firstSegment)
+	if first >= last {
+		return
+	}
+	s := p.segment(first)
+	for k := first; k < last; k++ {
+		next := p.segment(k + 1)
+		begin, end := int(s.firstChunk), int(next.firstChunk)
+		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - begin, Live: live.count(begin, end)})
+		offset, s = s.end, next
 	}
 }

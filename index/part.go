@@ -51,7 +51,7 @@ func (p *part) stream(k int) *stream {
 		hi, lo := split((*[16]byte)(&p.mem.ids[i]))
 		all[i] = sortRow{hi, lo, uint32(i)}
 	}
-	return &stream{part: k, rows: sortRows(all, make([]sortRow, len(all)))}
+	return &stream{part: k, rows: new(sorter).sort(all, 0)}
 }
 
 // view returns the part as it is now, which stays until drop is called.
@@ -108,15 +108,6 @@ func (p *part) byPosition() iter.Seq2[uint32, pack.ChunkID] {
 			}
 		}
 	}
-}
-
-// void reports whether the pack of the chunk at position is dead or condemned.
-func (p *part) void(position uint32) bool {
-	if p.dead == nil && p.condemned == nil {
-		return false
-	}
-	i := p.packOf(position)
-	return p.dead.has(i) || p.condemned.has(i)
 }
 
 // location returns where the chunk at position is; false if its pack is dead.

@@ -3,6 +3,8 @@ package index
 import (
 	"cmp"
 	"encoding/binary"
+	"iter"
+	"math/bits"
 	"slices"
 
 	"github.com/snapkeep/snap/pack"
@@ -31,30 +33,75 @@ func (r *sortRow) id() (id pack.ChunkID) {
 	return id
 }
 
-// sortRows sorts rows into scratch, which is as long, and returns it. Ids are spread evenly, so
-// that they are dealt out by their first bits, and each heap of a few dozen is sorted by
-// itself.
-func sortRows(rows, scratch []sortRow) []sortRow {
-	const shift = 64 - 12
-	var at [1<<12 + 1]int
+// sorter sorts rows whose ids are spread evenly. It keeps its memory for the next ones.
+type sorter struct {
+	out []sortRow
+	at  []uint32
+}
+
+// deal returns the rows, in memory that is valid until the next call, in heaps by bits of their ids behind the first skip, and where the
+// heaps end.
+func (s *sorter) deal(rows []sortRow, skip, bits int) (dealt []sortRow, ends []uint32) {
+	shift := 64 - bits
+	at := zeroed(s.at, 1<<bits+1)
 	for i := range rows {
-		at[rows[i].hi>>shift+1]++
+		at[rows[i].hi<<skip>>shift+1]++
 	}
 	for i := 1; i < len(at); i++ {
 		at[i] += at[i-1]
 	}
-	begin := at
+	if cap(s.out) < len(rows) {
+		s.out = make([]sortRow, len(rows))
+	}
+	dealt = s.out[:len(rows)]
 	for i := range rows {
-		heap := rows[i].hi >> shift
-		scratch[at[heap]] = rows[i]
+		heap := rows[i].hi << skip >> shift
+		dealt[at[heap]] = rows[i]
 		at[heap]++
 	}
-	for i := range len(begin) - 1 {
-		if heap := scratch[begin[i]:begin[i+1]]; len(heap) > 1 {
+	s.at = at
+	return dealt, at[:1<<bits]
+}
+
+// fewRows is how many rows are quickly sorted one by one.
+const fewRows = 24
+
+// sort returns the rows in order, in memory that is valid until the next call. The first skip bits of their ids are the same. They are dealt
+// out to heaps of a few, and each heap is sorted by itself.
+func (s *sorter) sort(rows []sortRow, skip int) []sortRow {
+	dealt, ends := s.deal(rows, skip, min(max(bits.Len(uint(len(rows)))-3, 1), 16))
+	begin := uint32(0)
+	for _, end := range ends {
+		if heap := dealt[begin:end]; len(heap) > fewRows {
 			slices.SortFunc(heap, compareSortRows)
+		} else {
+			insert(heap)
 		}
+		begin = end
 	}
-	return scratch
+	return dealt
+}
+
+// insert sorts a few rows.
+func insert(rows []sortRow) {
+	for i := 1; i < len(rows); i++ {
+		r, k := rows[i], i
+		for ; k > 0 && r.before(&rows[k-1]); k-- {
+			rows[k] = rows[k-1]
+		}
+		rows[k] = r
+	}
+}
+
+// before reports whether a row comes before another.
+func (r *sortRow) before(than *sortRow) bool {
+	if r.hi != than.hi {
+		return r.hi < than.hi
+	}
+	if r.lo != than.lo {
+		return r.lo < than.lo
+	}
+	return r.position < than.position
 }
 
 // stream yields rows in order: those of a sorted slice, or of a table, or of a run in the same
@@ -150,14 +197,24 @@ func (m merged) down(i int) {
 
 func (s *stream) before(than *stream) bool {
 	a, b := &s.current, &than.current
-	if a.hi != b.hi {
-		return a.hi < b.hi
-	}
-	if a.lo != b.lo {
-		return a.lo < b.lo
-	}
-	if a.position != b.position {
-		return a.position < b.position
+	if *a != *b {
+		return a.before(b)
 	}
 	return s.part < than.part
+}
+
+// blocks yields the rows of several streams in order, many at a time.
+func blocks(streams []*stream) iter.Seq[[]sortRow] {
+	return func(yield func([]sortRow) bool) {
+		block := make([]sortRow, 0, writtenRows)
+		for m := mergeStreams(streams); m.top() != nil; m.next() {
+			if block = append(block, m.top().current); len(block) == cap(block) {
+				if !yield(block) {
+					return
+				}
+				block = block[:0]
+			}
+		}
+		yield(block)
+	}
 }

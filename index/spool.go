@@ -183,10 +183,15 @@ type cursor struct {
 const cursorBuffer = 128 << 10
 
 func (c *cursor) write(b []byte) {
-	if len(c.buffer)+len(b) > cursorBuffer {
+	c.buffer = append(c.room(len(b)), b...)
+}
+
+// room returns the buffer with room for n bytes, at most cursorBuffer, which are to be appended to it.
+func (c *cursor) room(n int) []byte {
+	if len(c.buffer)+n > cursorBuffer {
 		c.flush()
 	}
-	c.buffer = append(c.buffer, b...)
+	return c.buffer
 }
 
 func (c *cursor) flush() {

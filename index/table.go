@@ -151,10 +151,7 @@ func (t *table) positions(id pack.ChunkID, dst []uint32) []uint32 {
 	if !t.mayHave(hi, lo) {
 		return dst
 	}
-	for i := t.find(hi, lo); i < t.chunks(); i++ {
-		if h, l := t.id(i); h != hi || l != lo {
-			break
-		}
+	for i := t.find(hi, lo, t.guess(hi)); t.is(i, hi, lo); i++ {
 		dst = append(dst, t.position(i))
 	}
 	return dst
@@ -180,22 +177,6 @@ func (t *table) mayHave(hi, lo uint64) bool {
 		return true
 	}
 	return s.mayHave(t.section[sectionFilters][s.slots:s.slots+uint64(s.fuse.slots())], fuseKey(hi, lo))
-}
-
-// find returns the first row whose id is not less.
-func (t *table) find(hi, lo uint64) int {
-	bucket := int(hi >> t.shift)
-	from := t.number(sectionFanout, bucket)
-	to := min(t.number(sectionFanout, bucket+1), t.chunks())
-	for from < to {
-		mid := int(uint(from+to) >> 1)
-		if h, l := t.id(mid); less(h, l, hi, lo) {
-			from = mid + 1
-		} else {
-			to = mid
-		}
-	}
-	return from
 }
 
 // id returns the halves of the id of row i.

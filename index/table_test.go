@@ -130,9 +130,59 @@ func TestSortRows(t *testing.T) {
 		}
 		want := slices.Clone(rows)
 		slices.SortFunc(want, compareSortRows)
-		if got := sortRows(rows, make([]sortRow, n)); !slices.Equal(got, want) {
-			t.Errorf("%d rows: not in order", n)
+		var s sorter
+		for range 2 { // the second time in the same memory
+			if got := s.sort(rows, 0); !slices.Equal(got, want) {
+				t.Errorf("%d rows: not in order", n)
+			}
 		}
+	}
+}
+
+// TestRunsOfManyRows puts more rows in order than lie on the heap at once: ids that are spread evenly, and such that are not.
+func TestRunsOfManyRows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for name, id := range map[string]func() (hi, lo uint64){
+		"even":     func() (hi, lo uint64) { return rng.Uint64(), rng.Uint64() },
+		"few":      func() (hi, lo uint64) { return mix(rng.Uint64N(100)), 0 },
+		"one heap": func() (hi, lo uint64) { return rng.Uint64() >> heapBits, rng.Uint64() },
+		"crowded": func() (hi, lo uint64) {
+			if rng.IntN(50) == 0 {
+				return rng.Uint64(), 0
+			}
+			return rng.Uint64() >> (heapBits + 3), rng.Uint64N(10)
+		},
+	} {
+		r := runs{spooled: &cursor{spool: newSpool(t.TempDir())}}
+		defer r.spooled.spool.drop()
+		var want []sortRow
+		for i := range 2*runRows + 12345 {
+			hi, lo := id()
+			want = append(want, sortRow{hi, lo, uint32(i)})
+			r.add(want[i])
+		}
+		slices.SortFunc(want, compareSortRows)
+		sorted, release, err := r.sorted()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for block := range sorted {
+			if len(block) > maxHeapRows {
+				t.Errorf("%s: a block of %d rows", name, len(block))
+			}
+			if !slices.Equal(block, want[:len(block)]) {
+				t.Fatalf("%s: not in order", name)
+			}
+			want = want[len(block):]
+		}
+		if len(want) > 0 {
+			t.Errorf("%s: %d rows are missing", name, len(want))
+		}
+		release()
 	}
 }
 

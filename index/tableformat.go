@@ -185,6 +185,11 @@ func decodePackRow(b []byte) packRow {
 	}
 }
 
+func appendSegmentRow(dst []byte, s segmentRow) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, s.firstChunk)
+	return binary.LittleEndian.AppendUint32(dst, s.end)
+}
+
 // shardRow is the filter of a shard: of the rows from first up to the next shard's.
 type shardRow struct {
 	hi, lo uint64 // first id

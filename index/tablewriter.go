@@ -13,8 +13,8 @@ import (
 // content is what a table is written from.
 type content struct {
 	rows      int
-	streams   []*stream // their rows, with the positions that they get
-	segments  iter.Seq[segmentRow]
+	sorted    iter.Seq[[]sortRow] // in order, with the positions that they get; a block is valid until the next
+	segments  iter.Seq[[]byte]    // encoded rows
 	nSegments int
 	packs     []packRow
 	sources   []sourceRow
@@ -79,13 +79,14 @@ func (w *tableWriter) section(i int) (c *cursor, end func()) {
 func (w *tableWriter) writeSegments(c content) {
 	out, end := w.section(sectionSegments)
 	defer end()
-	var b [segmentRowBytes]byte
 	n := 0
-	for s := range c.segments {
-		binary.LittleEndian.PutUint32(b[:], s.firstChunk)
-		binary.LittleEndian.PutUint32(b[4:], s.end)
-		out.write(b[:])
-		n++
+	for rows := range c.segments {
+		n += len(rows) / segmentRowBytes
+		for len(rows) > 0 {
+			part := rows[:min(len(rows), cursorBuffer/2)]
+			out.write(part)
+			rows = rows[len(part):]
+		}
 	}
 	if n != c.nSegments && w.err == nil {
 		w.err = fmt.Errorf("%w: %d segments, want %d", errBadTable, n, c.nSegments)
@@ -154,28 +155,26 @@ func (w *tableWriter) writeRows(c content) {
 	fanout, endFanout := w.section(sectionFanout)
 	filters, endFilters := w.section(sectionFilters)
 	shards := shardWriter{out: filters}
-	var b [idBytes + 4]byte
 	n, bucket := 0, uint64(0)
-	var previous sortRow
-	for m := mergeStreams(c.streams); m.top() != nil; m.next() {
-		r := m.top().current
-		binary.BigEndian.PutUint64(b[:], r.hi)
-		binary.BigEndian.PutUint64(b[8:], r.lo)
-		binary.LittleEndian.PutUint32(b[16:], r.position)
-		ids.write(b[:16])
-		positions.write(b[16:])
-		for ; bucket <= r.hi>>(64-w.counts.bucketBits); bucket++ {
-			fanout.writeNumbers([]uint32{uint32(n)})
+	buckets := func(end uint64) {
+		for ; bucket < end; bucket++ {
+			fanout.buffer = binary.LittleEndian.AppendUint32(fanout.room(4), uint32(n))
 		}
-		if n == 0 || r.hi != previous.hi || r.lo != previous.lo {
-			shards.add(r)
+	}
+	for block := range c.sorted {
+		for len(block) > 0 {
+			rows := block[:min(len(block), writtenRows)]
+			block = block[len(rows):]
+			ids.buffer = appendIDs(ids.room(len(rows)*idBytes), rows)
+			positions.buffer = appendPositions(positions.room(len(rows)*4), rows)
+			for i := range rows {
+				buckets(rows[i].hi>>(64-w.counts.bucketBits) + 1)
+				n++
+			}
+			shards.add(rows)
 		}
-		previous = r
-		n++
 	}
-	for ; bucket <= 1<<w.counts.bucketBits; bucket++ {
-		fanout.writeNumbers([]uint32{uint32(n)})
-	}
+	buckets(1<<w.counts.bucketBits + 1)
 	shards.flush()
 	endIDs()
 	endPositions()
@@ -191,6 +190,24 @@ func (w *tableWriter) writeRows(c content) {
 		out.write(appendShardRow(nil, s))
 	}
 	end()
+}
+
+// writtenRows is how many rows are encoded at once.
+const writtenRows = 1024
+
+func appendIDs(dst []byte, rows []sortRow) []byte {
+	for i := range rows {
+		dst = binary.BigEndian.AppendUint64(dst, rows[i].hi)
+		dst = binary.BigEndian.AppendUint64(dst, rows[i].lo)
+	}
+	return dst
+}
+
+func appendPositions(dst []byte, rows []sortRow) []byte {
+	for i := range rows {
+		dst = binary.LittleEndian.AppendUint32(dst, rows[i].position)
+	}
+	return dst
 }
 
 // finish gives the file its length, which padding may end, and its header.
@@ -214,19 +231,27 @@ type shardWriter struct {
 	rows    []shardRow
 	bytes   uint64
 	keys    []uint64
+	last    sortRow
 	builder fuseBuilder
 	slots   []byte
 }
 
-// add adds a row with another id than the one before.
-func (w *shardWriter) add(r sortRow) {
-	if len(w.keys) == shardRows {
-		w.flush()
+// add adds the next rows. Of those with one id a filter has one key.
+func (w *shardWriter) add(rows []sortRow) {
+	for i := range rows {
+		r := &rows[i]
+		if r.hi == w.last.hi && r.lo == w.last.lo && len(w.rows) > 0 {
+			continue
+		}
+		if len(w.keys) == shardRows {
+			w.flush()
+		}
+		if len(w.keys) == 0 {
+			w.rows = append(w.rows, shardRow{hi: r.hi, lo: r.lo, slots: w.bytes})
+		}
+		w.keys = append(w.keys, fuseKey(r.hi, r.lo))
+		w.last = *r
 	}
-	if len(w.keys) == 0 {
-		w.rows = append(w.rows, shardRow{hi: r.hi, lo: r.lo, slots: w.bytes})
-	}
-	w.keys = append(w.keys, fuseKey(r.hi, r.lo))
 }
 
 func (w *shardWriter) flush() {

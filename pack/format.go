@@ -70,49 +70,76 @@ func AppendDirectory(dst []byte, d Directory) []byte {
 
 // ReadDirectory reads what AppendDirectory wrote, with the offsets that follow from
 // the lengths. Errors stay in r.
-func ReadDirectory(r *wire.Reader) Directory {
+func ReadDirectory(r *wire.Reader) Directory { return new(DirectoryBuffer).Read(r) }
+
+// DirectoryBuffer is memory for one directory after the other. Its zero value is ready.
+type DirectoryBuffer struct {
+	segments Directory
+	counts   []int // of chunks of each segment
+	chunks   []Chunk
+}
+
+// Read is ReadDirectory, whose result is valid until the next call.
+func (b *DirectoryBuffer) Read(r *wire.Reader) Directory {
+	total, ok := b.readSegments(r)
+	if !ok {
+		return nil
+	}
+	ids := r.Next(total * len(ChunkID{}))
+	if r.Err() != nil {
+		return nil
+	}
+	if cap(b.chunks) < total {
+		b.chunks = make([]Chunk, total)
+	}
+	rest := b.chunks[:total]
+	for i := range b.segments {
+		n := b.counts[i]
+		chunks := rest[:n:n]
+		rest = rest[n:]
+		b.segments[i].Chunks = chunks
+		sum := 0
+		for k := range chunks {
+			chunks[k].ID = ChunkID(ids)
+			ids = ids[len(ChunkID{}):]
+			length := r.Count(MaxChunkSize)
+			if sum += length; length == 0 || sum > MaxChunkSize || chunks[k].ID.IsZero() {
+				r.Failf("chunk of %d bytes in a segment of %d", length, sum)
+				return nil
+			}
+			chunks[k].Length = uint32(length)
+		}
+	}
+	return b.segments
+}
+
+// readSegments reads the segments without their chunks, and returns how many of these there are.
+func (b *DirectoryBuffer) readSegments(r *wire.Reader) (total int, ok bool) {
 	count := r.Count(min(MaxSegments, r.Len()/minSegmentRow))
-	d := make(Directory, 0, count)
+	if cap(b.segments) < count || b.segments == nil {
+		b.segments, b.counts = make(Directory, 0, count), make([]int, 0, count)
+	}
+	b.segments, b.counts = b.segments[:0], b.counts[:0]
 	var offset, chunks uint64
 	for range count {
 		s := Segment{Kind: Kind(r.Byte()), Offset: uint32(offset), Length: uint32(r.Count(MaxSegmentBoxSize))}
 		n := r.Count(MaxSegmentChunks)
 		if r.Err() != nil {
-			return nil
+			return 0, false
 		}
 		if s.Kind < KindData || s.Kind > KindRefs || n == 0 {
 			r.Failf("segment of kind %d with %d chunks", s.Kind, n)
-			return nil
+			return 0, false
 		}
 		offset += uint64(s.Length)
 		chunks += uint64(n)
 		if offset > MaxPackSize || chunks*17 > uint64(r.Len()) {
 			r.Failf("segments or chunks over the limit")
-			return nil
+			return 0, false
 		}
-		s.Chunks = make([]Chunk, n)
-		d = append(d, s)
+		b.segments, b.counts = append(b.segments, s), append(b.counts, n)
 	}
-	for _, s := range d {
-		for i := range s.Chunks {
-			r.Fill(s.Chunks[i].ID[:])
-		}
-	}
-	for _, s := range d {
-		var sum int
-		for i := range s.Chunks {
-			n := r.Count(MaxChunkSize)
-			if sum += n; n == 0 || sum > MaxChunkSize || s.Chunks[i].ID.IsZero() {
-				r.Failf("chunk of %d bytes in a segment of %d", n, sum)
-				return nil
-			}
-			s.Chunks[i].Length = uint32(n)
-		}
-	}
-	if r.Err() != nil {
-		return nil
-	}
-	return d
+	return int(chunks), r.Err() == nil
 }
 
 // footer is the fixed end of a pack.

@@ -12,9 +12,9 @@ import (
 const decodedBytes = 32 << 20
 
 const (
-	decodedFrame  = 512 // bytes that a decoded snapshot takes beside its texts
-	nameInText = 67  // bytes that the name of an index file or a prune record takes in a snapshot's record
-	nameInList = 16  // and in a kept snapshot, whose names are shared with others
+	decodedFrame = 512 // bytes that a decoded snapshot takes beside its texts
+	nameInText   = 67  // bytes that the name of an index file or a prune record takes in a snapshot's record
+	nameInList   = 16  // and in a kept snapshot, whose names are shared with others
 )
 
 // decodedRecords are snapshots and labels that were loaded. The hash in the name vouches that they stay what they are; whether they are

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/internal/torturetest"
 	"github.com/snapkeep/snap/repo"
@@ -46,7 +47,9 @@ func mount(t *testing.T, kind string) string {
 	if err := os.Mkdir(point, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "-o", "loop", image, point).CombinedOutput(); err != nil {
+	device, detach := looptest.Attach(t, image, false)
+	t.Cleanup(detach)
+	if out, err := exec.Command("mount", device, point).CombinedOutput(); err != nil {
 		t.Skipf("mount %s: %v: %s", kind, err, out)
 	}
 	t.Cleanup(func() {

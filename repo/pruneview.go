@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/snapkeep/snap/index"
@@ -59,26 +58,19 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 			return nil, err
 		}
 	}
-	for id := range v.alive {
-		if err := p.listed(ctx, v, id); err != nil {
-			return nil, err
-		}
-	}
+	ids := slices.Collect(maps.Keys(v.alive))
 	for id, at := range v.pending {
-		if p.stale(at) {
-			continue
-		}
-		if err := p.listed(ctx, v, id); err != nil {
-			return nil, err
+		if !p.stale(at) {
+			ids = append(ids, id)
 		}
 	}
 	for id, at := range v.trash {
-		if p.purges(id, at) {
-			continue
+		if !p.purges(id, at) {
+			ids = append(ids, id)
 		}
-		if err := p.listed(ctx, v, id); err != nil {
-			return nil, err
-		}
+	}
+	if err := p.listed(ctx, v, ids); err != nil {
+		return nil, err
 	}
 	// The index is listed behind the last snapshot that comes to light, or what that one needs may be missing.
 	for known := -1; known < len(v.snapshots); {
@@ -152,48 +144,72 @@ func (p *pruner) purges(id pack.ID, forgotten time.Time) bool {
 	return p.purged[id] || p.now.Sub(forgotten) >= p.o.GraceTrash
 }
 
-// listed takes in a snapshot that a listing shows. The record of one that stands may be kept on this machine: should the listing be late, and the
-// snapshot gone, it is asked of the store when something turns out to be missing.
-func (p *pruner) listed(ctx context.Context, v *view, id pack.ID) error {
-	if s := p.known[id]; s != nil {
-		v.snapshots[id] = s
-		return nil
+// listed takes in the snapshots that a listing shows.
+func (p *pruner) listed(ctx context.Context, v *view, ids []pack.ID) error {
+	var fresh []pack.ID
+	for _, id := range ids {
+		if s := p.known[id]; s != nil {
+			v.snapshots[id] = s
+		} else {
+			fresh = append(fresh, id)
+		}
 	}
+	return p.load(ctx, v, fresh, p.findNear)
+}
+
+// findNear is find for a snapshot that a listing shows. The record of one that stands may be kept on this machine: should the listing be late,
+// and the snapshot gone, it is asked of the store when something turns out to be missing.
+func (p *pruner) findNear(ctx context.Context, v *view, id pack.ID) (*Snapshot, error) {
 	if _, alive := v.alive[id]; alive && !p.unsure && p.r.kept != nil {
 		body, err := p.r.nearRecords.Load(ctx, sealed.Snapshot, id)
 		if s, err := decodeSnapshot(id, body, err); err == nil {
-			v.snapshots[id], p.known[id] = s, s
-			return nil
+			return s, nil
 		}
 	}
-	return p.load(ctx, v, id)
+	return p.find(ctx, v, id)
 }
 
-// load loads the record of a live snapshot, wherever it is by then. One that cannot be read may need anything, so that nothing can
-// be removed.
-func (p *pruner) load(ctx context.Context, v *view, id pack.ID) error {
+// findFunc loads the record of a live snapshot.
+type findFunc func(ctx context.Context, v *view, id pack.ID) (*Snapshot, error)
+
+// load loads the records of live snapshots.
+func (p *pruner) load(ctx context.Context, v *view, ids []pack.ID, find findFunc) error {
+	loaded, err := loadEach(ctx, ids, func(ctx context.Context, id pack.ID) (*Snapshot, error) { return find(ctx, v, id) })
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if s := loaded[i]; s != nil {
+			v.snapshots[id], p.known[id] = s, s
+		}
+	}
+	return nil
+}
+
+// find loads the record of a live snapshot, wherever it is by then; nil if it was removed for good since. One that cannot be read may need
+// anything, so that nothing can be removed.
+func (p *pruner) find(ctx context.Context, v *view, id pack.ID) (*Snapshot, error) {
 	var damage error
 	for _, kind := range []sealed.Kind{sealed.Snapshot, sealed.Trash, sealed.Pending} {
 		s, err := p.r.loadSnapshot(ctx, kind, id)
 		switch {
 		case err == nil:
-			v.snapshots[id], p.known[id] = s, s
-			return nil
+			return s, nil
 		case errors.Is(err, fs.ErrNotExist):
 		case IsDamage(err):
 			damage = err
 		default:
-			return err // it may be whole
+			return nil, err // it may be whole
 		}
 	}
 	if damage != nil {
 		if _, alive := v.alive[id]; !alive {
 			p.r.log.Warn("a forgotten snapshot cannot be read", "snapshot", id.String(), "error", damage)
-			return nil
+			return nil, nil
 		}
-		return fmt.Errorf("what a snapshot needs cannot be told: %w", damage)
+		return nil, fmt.Errorf("what a snapshot needs cannot be told: %w", damage)
 	}
-	return nil // removed for good since
+	return nil, nil
 }
 
 // lookAtPacks lists the packs and finds those that are lost.
@@ -269,7 +285,7 @@ func (p *pruner) lookForNamed(ctx context.Context, v *view) error {
 			if v.snapshots[s] != nil || shown || waits {
 				continue
 			}
-			if err := p.load(ctx, v, s); err != nil {
+			if err := p.load(ctx, v, []pack.ID{s}, p.find); err != nil {
 				return err
 			}
 		}
@@ -352,15 +368,10 @@ func (p *pruner) markOnce(ctx context.Context, v *view, sure bool) (*marking, []
 // walk hands the chunks of all live snapshots to mark and returns those that mark finds missing. What a snapshot needs must be
 // known wholly, but for one that is forgotten or was never committed, if it is sure that nobody moves what it needs meanwhile.
 func (p *pruner) walk(ctx context.Context, v *view, sure bool, mark func(ids, missing []pack.ChunkID) []pack.ChunkID) ([]pack.ChunkID, error) {
-	var mu sync.Mutex
 	only := map[pack.ChunkID]struct{}{}
 	emit := func(ids []pack.ChunkID) {
-		if missing := mark(ids, nil); len(missing) > 0 {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, id := range missing {
-				only[id] = struct{}{}
-			}
+		for _, id := range mark(ids, nil) {
+			only[id] = struct{}{}
 		}
 	}
 	walker := prune.NewWalker(p.r.load)

@@ -113,17 +113,27 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadSnaps
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	r.dropKept(kind.Prefix, isOneOf(ids))
+	type result struct {
+		s   *Snapshot
+		err error
+	}
+	results, err := loadEach(ctx, ids, func(ctx context.Context, id pack.ID) (result, error) {
+		s, err := load(ctx, kind, id)
+		return result{s, err}, ctx.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load snapshots: %w", err)
+	}
 	var out []*Snapshot
 	var errs []error
-	for _, id := range ids {
-		s, err := load(ctx, kind, id)
+	for _, res := range results {
 		switch {
-		case err == nil:
-			s.Trashed = kind == sealed.Trash
-			out = append(out, s)
-		case errors.Is(err, fs.ErrNotExist): // forgotten meanwhile
+		case res.err == nil:
+			res.s.Trashed = kind == sealed.Trash
+			out = append(out, res.s)
+		case errors.Is(res.err, fs.ErrNotExist): // forgotten meanwhile
 		default:
-			errs = append(errs, err)
+			errs = append(errs, res.err)
 		}
 	}
 	labels, err := r.labelsOf(ctx, from)

@@ -51,10 +51,13 @@ func TestGuides(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "databases" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "databases":
+				return haveDatabases(), nil
+			case "btrfs":
+				return haveBtrfs(), nil
 			}
-			return haveDatabases(), nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"guide": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -62,6 +65,7 @@ func TestGuides(t *testing.T) {
 			},
 			"guidefile": func(ts *testscript.TestScript, neg bool, args []string) { guideFileCommand(ts, dir, args) },
 			"databases": databasesCommand(t),
+			"btrfs":     btrfsCommand(t),
 			"exit":      exitCommand,
 			"machine":   machineCommand(t),
 		},

@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/snapkeep/snap/internal/dbtest"
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/internal/sshdtest"
 )
 
@@ -44,6 +46,36 @@ func haveDatabases() bool {
 		}
 	}
 	return os.Getuid() == 0 // to run a dump as another user
+}
+
+// haveBtrfs reports whether what scripts with file systems need is there.
+func haveBtrfs() bool {
+	for _, program := range []string{"mkfs.btrfs", "sshd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return false
+		}
+	}
+	known, err := os.ReadFile("/proc/filesystems")
+	_, loopErr := os.Stat("/dev/loop-control")
+	return err == nil && loopErr == nil && strings.Contains(string(known), "\tbtrfs\n") && os.Getuid() == 0
+}
+
+// btrfsCommand is `btrfs FOLDER`: a fresh file system, mounted there until the script ends.
+func btrfsCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: btrfs folder")
+		}
+		disk := filepath.Join(t.TempDir(), "disk")
+		ts.Check(os.WriteFile(disk, nil, 0o600))
+		ts.Check(os.Truncate(disk, 128<<20))
+		ts.Check(ts.Exec("mkfs.btrfs", "-q", disk))
+		ts.Check(os.Mkdir(args[0], 0o755))
+		device, detach := looptest.Attach(t, disk, false)
+		t.Cleanup(detach)
+		ts.Check(ts.Exec("mount", device, args[0]))
+		ts.Defer(func() { ts.Check(ts.Exec("umount", args[0])) })
+	}
 }
 
 // databasesCommand is `databases`: PostgreSQL and MariaDB servers, which the clients in scripts connect to by themselves.

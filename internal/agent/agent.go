@@ -104,10 +104,10 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, o Options) error {
 		return s.read(s.frames(in), group)
 	})
 	err := group.Wait()
-	s.stopStreams()
 	if s.dirs != nil {
-		s.dirs.close()
+		s.dirs.close() // or a snapshot that is mounted could not be removed
 	}
+	s.stopStreams()
 	if errors.Is(err, context.Canceled) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}

@@ -88,12 +88,7 @@ func (d *dirs) insert(o *openDir) *openDir {
 	for e := d.used.Back(); d.used.Len() > openDirs && e != nil; {
 		old, next := e.Value.(*openDir), e.Prev()
 		if old.path != "" && old != o {
-			d.used.Remove(e)
-			delete(d.open, old.path)
-			old.dropped = true
-			if old.users == 0 {
-				old.Close()
-			}
+			d.drop(e)
 		}
 		e = next
 	}
@@ -104,6 +99,30 @@ func (d *dirs) release(o *openDir) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if o.users--; o.users == 0 && o.dropped {
+		o.Close()
+	}
+}
+
+// letGo closes all directories but the top: at once, or when the last user is done. A file system that is to be unmounted must not be in use.
+func (d *dirs) letGo() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for e := d.used.Front(); e != nil; {
+		o, next := e.Value.(*openDir), e.Next()
+		if o.path != "" {
+			d.drop(e)
+		}
+		e = next
+	}
+}
+
+// drop forgets a directory, and closes it if nobody uses it. The lock is held.
+func (d *dirs) drop(e *list.Element) {
+	o := e.Value.(*openDir)
+	d.used.Remove(e)
+	delete(d.open, o.path)
+	o.dropped = true
+	if o.users == 0 {
 		o.Close()
 	}
 }

@@ -24,7 +24,10 @@ import (
 // DefaultSnapshotTimeout bounds each command of a snapshot.
 const DefaultSnapshotTimeout = 5 * time.Minute
 
-const lockPatience = 10 * time.Second // that another keeper may take to end
+const (
+	lockPatience = 10 * time.Second // that another keeper may take to end
+	removeTries  = 5                // of the command that removes a snapshot
+)
 
 // A keeper is a process beside the agent, started before the agent gives up its rights. It makes file-system snapshots by
 // the commands of the policy, and removes them when it is told to, or when the agent ends, in whatever way that is. The
@@ -48,7 +51,7 @@ func Keep(p *Policy, file string, in io.Reader, out io.Writer) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE)
 	defer signal.Stop(signals)
-	k := &keeping{p: p, file: file, made: map[string]bool{}}
+	k := &keeping{p: p, file: file, made: map[string]bool{}, pause: 200 * time.Millisecond}
 	lines, answers := bufio.NewScanner(in), json.NewEncoder(out)
 	for lines.Scan() {
 		var q keeperQuestion
@@ -73,6 +76,8 @@ type keeping struct {
 	file string
 	lock *os.File // held while there is a snapshot
 	made map[string]bool
+
+	pause time.Duration // before what failed to remove a snapshot is tried again
 }
 
 func (k *keeping) do(q keeperQuestion) error {
@@ -105,13 +110,19 @@ func (k *keeping) create(name string, s Snapshot) error {
 	if err == nil {
 		return nil
 	}
-	_ = k.remove(name, s) // there may be nothing to remove
+	_ = s.run(s.Remove) // there may be nothing to remove
 	k.forget(name)
 	return fmt.Errorf("snapshot %q: %w", name, err)
 }
 
+// remove removes a snapshot, trying again what fails: a file may be in use for a moment longer.
 func (k *keeping) remove(name string, s Snapshot) error {
-	if err := s.run(s.Remove); err != nil {
+	err := s.run(s.Remove)
+	for try := 1; err != nil && try < removeTries; try++ {
+		time.Sleep(k.pause)
+		err = s.run(s.Remove)
+	}
+	if err != nil {
 		return fmt.Errorf("snapshot %q is still there: %w", name, err)
 	}
 	k.forget(name)
@@ -149,18 +160,12 @@ func (k *keeping) acquire() error {
 	return nil
 }
 
-// removeAll removes what is left, trying again what fails: a file may be in use for a moment longer.
+// removeAll removes what is left, with more patience: nobody waits for an answer.
 func (k *keeping) removeAll() error {
+	k.pause = time.Second
 	var errs []error
 	for name := range k.made {
-		var err error
-		for range 5 {
-			if err = k.remove(name, k.p.Snapshots[name]); err == nil {
-				break
-			}
-			time.Sleep(time.Second)
-		}
-		errs = append(errs, err)
+		errs = append(errs, k.remove(name, k.p.Snapshots[name]))
 	}
 	return errors.Join(errs...)
 }

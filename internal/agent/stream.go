@@ -138,11 +138,14 @@ func (s *session) stopStream(_ context.Context, m *protocol.StreamHandle, _ *ans
 	r.cancel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err = r.out.Close()
-	if _, ok := r.out.(*frozen); !ok {
-		return nil // how a killed command ended is of no interest
+	if _, ok := r.out.(*frozen); ok {
+		if s.dirs != nil {
+			s.dirs.letGo()
+		}
+		return r.out.Close()
 	}
-	return err
+	r.out.Close() // how a killed command ended is of no interest
+	return nil
 }
 
 // stopStreams kills what still runs.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/snapkeep/snap/internal/looptest"
 )
 
 // TestPowerCut records what the program makes a file system write to its disk, and looks at the file system as it would be
@@ -107,15 +109,7 @@ func (c *cut) record(w *world) {
 // mount mounts a disk on the folder of the world's state.
 func (c *cut) mount(w *world, file string) (unmount func()) {
 	w.Helper()
-	device, err := system("losetup", "--find", "--show", file)
-	if err != nil {
-		w.Skip("no loop device: ", err)
-	}
-	detach := func() {
-		if _, err := system("losetup", "--detach", device); err != nil {
-			w.Error(err)
-		}
-	}
+	device, detach := looptest.Attach(w, file, false)
 	if _, err := system("mount", "-t", c.name, device, w.state); err != nil {
 		detach()
 		w.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -14,8 +15,9 @@ import (
 )
 
 const (
-	batchIDs   = 32 << 10 // ids that are handed on at once, at 16 bytes each
-	pagesAhead = 256      // reference pages that wait to be loaded
+	batchIDs   = 8 << 10         // ids that a goroutine collects, at 16 bytes each
+	gatherIDs  = index.MarkBatch // ids that are handed on at once
+	pagesAhead = 256             // reference pages that wait to be loaded
 )
 
 // Walker collects the chunks of trees. It remembers the pages that it went through: what trees share is
@@ -43,16 +45,18 @@ func (w *Walker) Broken() error {
 }
 
 // Walk calls emit with the ids of all pages and chunks of the trees, but for what is below pages that it went through in
-// an earlier call. An id may come several times. emit is called from several goroutines and must not keep
+// an earlier call. An id may come several times. emit is called by one goroutine at a time, with many ids at once, and must not keep
 // the slice. The error is one of the context, or one of load that is no damage: see Broken.
 //
-//	inner pages → reference pages → workers: ids of chunks → emit
+//	inner pages → reference pages → workers: ids of chunks → gathered → emit
 func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids []pack.ChunkID)) error {
+	all := &gathered{emit: emit}
+	defer all.flush()
 	group, groupCtx := errgroup.WithContext(ctx)
 	refs := make(chan pack.ChunkID, pagesAhead)
 	group.Go(func() error {
 		defer close(refs)
-		b := batch{emit: emit}
+		b := batch{to: all}
 		defer b.flush()
 		for _, root := range roots {
 			if err := w.inner(groupCtx, root, 0, &b, refs); err != nil {
@@ -63,10 +67,11 @@ func (w *Walker) Walk(ctx context.Context, roots []pack.ChunkID, emit func(ids [
 	})
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		group.Go(func() error {
-			b := batch{emit: emit}
+			b := batch{to: all}
 			defer b.flush()
+			var page tree.Refs
 			for id := range refs {
-				if err := w.fail(groupCtx, w.refs(groupCtx, id, &b)); err != nil {
+				if err := w.fail(groupCtx, w.refs(groupCtx, id, &page, &b)); err != nil {
 					return err
 				}
 			}
@@ -164,14 +169,13 @@ func (w *Walker) enter(id pack.ChunkID) bool {
 	return !known
 }
 
-// refs collects what a reference page names.
-func (w *Walker) refs(ctx context.Context, id pack.ChunkID, b *batch) error {
+// refs collects what a reference page names, which is read into refs.
+func (w *Walker) refs(ctx context.Context, id pack.ChunkID, refs *tree.Refs, b *batch) error {
 	page, err := w.load(ctx, pack.KindRefs, id)
 	if err != nil {
 		return err
 	}
-	refs, err := tree.ParseRefs(page)
-	if err != nil {
+	if err := refs.Read(page); err != nil {
 		return fmt.Errorf("reference page %s: %w", id, err)
 	}
 	var lists []tree.Part
@@ -208,8 +212,8 @@ func (w *Walker) list(ctx context.Context, l tree.Part, b *batch) error {
 
 // batch collects ids for one goroutine.
 type batch struct {
-	emit func(ids []pack.ChunkID)
-	ids  []pack.ChunkID
+	to  *gathered
+	ids []pack.ChunkID
 }
 
 func (b *batch) add(id pack.ChunkID) {
@@ -220,8 +224,33 @@ func (b *batch) add(id pack.ChunkID) {
 }
 
 func (b *batch) flush() {
-	if len(b.ids) > 0 {
-		b.emit(b.ids)
-		b.ids = b.ids[:0]
+	b.to.add(b.ids)
+	b.ids = b.ids[:0]
+}
+
+// gathered is what the goroutines of a walk found and was not handed on yet.
+type gathered struct {
+	emit func(ids []pack.ChunkID)
+
+	mu  sync.Mutex // guards what follows, and calls of emit
+	ids []pack.ChunkID
+}
+
+func (g *gathered) add(ids []pack.ChunkID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.ids)+len(ids) > gatherIDs {
+		g.emit(g.ids)
+		g.ids = g.ids[:0]
+	}
+	if len(g.ids)+len(ids) > cap(g.ids) { // twice as much, up to what is ever needed
+		g.ids = append(make([]pack.ChunkID, 0, min(2*cap(g.ids)+len(ids), gatherIDs)), g.ids...)
+	}
+	g.ids = append(g.ids, ids...)
+}
+
+func (g *gathered) flush() {
+	if len(g.ids) > 0 {
+		g.emit(g.ids)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/repo"
 )
 
@@ -122,18 +123,7 @@ func holes(t *testing.T, r *repo.Repo, s *repo.Snapshot, path string) {
 // loop returns a block device with the content of a file.
 func loop(t *testing.T, name string) string {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	out, err := exec.Command("losetup", "--find", "--show", name).CombinedOutput()
-	if err != nil {
-		t.Skipf("no loop device: %v: %s", err, out)
-	}
-	device := strings.TrimSpace(string(out))
-	t.Cleanup(func() {
-		if out, err := exec.Command("losetup", "--detach", device).CombinedOutput(); err != nil {
-			t.Errorf("losetup: %v: %s", err, out)
-		}
-	})
+	device, detach := looptest.Attach(t, name, false)
+	t.Cleanup(detach)
 	return device
 }

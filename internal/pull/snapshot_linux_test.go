@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/repo"
 )
@@ -21,11 +22,17 @@ func btrfs(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	disk, at := dir+"/disk", dir+"/mount"
-	for _, command := range [][]string{{"truncate", "-s", "128M", disk}, {"mkfs.btrfs", "-q", disk}, {"mkdir", at}, {"mount", "-o", "loop", disk, at}} {
+	run := func(command ...string) {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			t.Skipf("no Btrfs: %q: %v: %s", command, err, out)
 		}
 	}
+	run("truncate", "-s", "128M", disk)
+	run("mkfs.btrfs", "-q", disk)
+	run("mkdir", at)
+	device, detach := looptest.Attach(t, disk, false)
+	t.Cleanup(detach)
+	run("mount", device, at)
 	t.Cleanup(func() {
 		// A command that was killed may hold it for a moment.
 		for range 100 {

@@ -68,11 +68,21 @@ type Refs struct {
 
 // ParseRefs reads a reference page.
 func ParseRefs(page []byte) (*Refs, error) {
-	r, err := pageReader(page, typeRefs)
-	if err != nil {
+	refs := &Refs{}
+	if err := refs.Read(page); err != nil {
 		return nil, err
 	}
-	refs := &Refs{files: make([]fileRefs, r.Count(min(MaxPageEntries, r.Len())))}
+	return refs, nil
+}
+
+// Read reads a reference page into the memory of refs. What AttachRefs made of the page before is not valid any more.
+func (refs *Refs) Read(page []byte) error {
+	r, err := pageReader(page, typeRefs)
+	if err != nil {
+		return err
+	}
+	refs.files = sized(refs.files, r.Count(min(MaxPageEntries, r.Len())))
+	refs.parts = refs.parts[:0]
 	total := 0
 	for i := range refs.files {
 		n := r.Count(r.Len()/len(pack.ChunkID{})*2 + 1)
@@ -83,9 +93,9 @@ func ParseRefs(page []byte) (*Refs, error) {
 		r.Failf("%d parts in %d bytes", total, r.Len())
 	}
 	if r.Err() != nil {
-		return nil, corrupt(r)
+		return corrupt(r)
 	}
-	refs.parts = readIDs(r, total)
+	refs.parts = readIDs(r, refs.parts, total)
 	rest := refs.parts
 	for _, f := range refs.files {
 		if f.listed && f.parts == 0 {
@@ -99,15 +109,26 @@ func ParseRefs(page []byte) (*Refs, error) {
 		rest = rest[f.parts:]
 	}
 	r.End()
-	return refs, corrupt(r)
+	return corrupt(r)
 }
 
-func readIDs(r *wire.Reader, count int) []Part {
-	parts := make([]Part, count)
+// readIDs reads parts without their lengths, in the memory of parts if that is large enough. All must be there.
+func readIDs(r *wire.Reader, parts []Part, count int) []Part {
+	const size = len(pack.ChunkID{})
+	parts = sized(parts, count)
+	ids := r.Next(count * size)
 	for i := range parts {
-		r.Fill(parts[i].ID[:])
+		parts[i] = Part{ID: pack.ChunkID(ids[i*size:])}
 	}
 	return parts
+}
+
+// sized returns a slice of length n, in the memory of s if that is large enough.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
 }
 
 func readLength(r *wire.Reader, id pack.ChunkID, listed bool) int64 {
@@ -206,7 +227,7 @@ func ParseList(page []byte, length int64) ([]Part, error) {
 		return nil, err
 	}
 	count := r.Count(min(maxChildren, r.Len()/len(pack.ChunkID{})))
-	parts := readIDs(r, count)
+	parts := readIDs(r, nil, count)
 	var sum uint64
 	for i := range parts {
 		parts[i].Length = readLength(r, parts[i].ID, false)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 )
@@ -732,12 +732,8 @@ func TestOneFileSystem(t *testing.T) {
 
 func TestReadSpecial(t *testing.T) {
 	image := build(t, "image="+strings.Repeat("0123456789abcdef", 64<<10)) + "/image"
-	out, err := exec.Command("losetup", "--find", "--show", "--read-only", image).Output()
-	if err != nil {
-		t.Skip("no loop device: ", err)
-	}
-	device := strings.TrimSpace(string(out))
-	defer exec.Command("losetup", "--detach", device).Run()
+	device, detach := looptest.Attach(t, image, true)
+	defer detach()
 	link := build(t) + "/link"
 	if err := os.Symlink(device, link); err != nil {
 		t.Fatal(err)
