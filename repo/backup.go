@@ -66,7 +66,7 @@ type BackupOptions struct {
 	Excludes   []string
 	Tags       []string
 	Parts      []snapshot.Part
-	Origin     *snapshot.Origin // of a pull
+	Origin     *snapshot.Origin // of a pull; copied
 	Program    string
 	Time       time.Time // of the snapshot; zero means now
 
@@ -343,7 +343,11 @@ func summaryOf(s backup.Summary, w chunks.Stats) snapshot.Summary {
 
 func (r *Repo) newSnapshot(o BackupOptions, begin time.Time, root pack.ChunkID, result *BackupResult, indexes []pack.ID) *Snapshot {
 	s := &Snapshot{Time: o.Time, End: r.now(), SourceName: snapshot.Bytes(o.SourceName), Host: snapshot.Bytes(o.Host), User: snapshot.Bytes(o.User),
-		UID: o.UID, GID: o.GID, Tags: o.Tags, Root: root.String(), Parts: o.Parts, Origin: o.Origin, Program: o.Program, Summary: &result.Summary}
+		UID: o.UID, GID: o.GID, Tags: o.Tags, Root: root.String(), Parts: o.Parts, Program: o.Program, Summary: &result.Summary}
+	if o.Origin != nil {
+		origin := *o.Origin // what the caller has may be a part of a source, which would be kept with the snapshot
+		s.Origin = &origin
+	}
 	if s.Time.IsZero() {
 		s.Time = begin
 	}

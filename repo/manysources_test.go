@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/store/mem"
 )
 
@@ -286,4 +288,34 @@ func TestAContentKeyThatIsNotStoredIsNotUsed(t *testing.T) {
 		t.Errorf("content keys %q", got)
 	}
 	mustRestore(t, reopen(t, store, Options{}), s, files{"x": "1"})
+}
+
+// TestSnapshotHoldsNothingOfTheSource keeps the snapshots of many sources, as a pull does: what else there was of a source goes.
+func TestSnapshotHoldsNothingOfTheSource(t *testing.T) {
+	type connection struct {
+		origin snapshot.Origin
+		memory [1 << 20]byte
+	}
+	r := newTestRepo(t, mem.New(nil), Options{})
+	gone := make(chan bool, 1)
+	c := &connection{origin: snapshot.Origin{Machine: "m"}}
+	runtime.AddCleanup(c, func(done chan bool) { done <- true }, gone)
+	res, err := r.Backup(t.Context(), BackupOptions{Source: files{"x": "y"}, SourceName: "s", Origin: &c.origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = nil
+	for range 100 {
+		runtime.GC()
+		select {
+		case <-gone:
+			if res.Snapshot.Origin.Machine != "m" {
+				t.Errorf("origin: %+v", res.Snapshot.Origin)
+			}
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the snapshot holds what its origin was a part of")
+	runtime.KeepAlive(res)
 }
