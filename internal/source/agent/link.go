@@ -151,6 +151,9 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 	sent := time.Now()
 	q := protocol.HelloRequest{Version: protocol.Version}
 	if err := w.Write(protocol.Frame{Type: protocol.Hello, Payload: q.Append(nil)}); err != nil {
+		if _, why := frames.Read(); why != nil {
+			err = why // a command that has ended already said so
+		}
 		return nil, fmt.Errorf("no agent answers: %w", err)
 	}
 	f, err := frames.Read()

@@ -86,6 +86,9 @@ func (c *counted) Read(p []byte) (int, error) {
 func (c *client) greet(r *bufio.Reader) error {
 	hello := []byte{0, 0, 0, 5, fxpInit, 0, 0, 0, protocolVersion}
 	if _, err := c.conn.Write(hello); err != nil {
+		if _, why := r.Peek(1); why != nil {
+			err = why // a command that has ended already said so
+		}
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	c.out.Add(int64(len(hello)))
