@@ -48,7 +48,9 @@ func packNames(t testing.TB, r *Repo) []string {
 
 func TestPruneNowLeavesWhatAFreshRepositoryHas(t *testing.T) {
 	c := newClock()
-	r := c.repo(t)
+	o := c.options()
+	o.PackSize = 4 << 20 // six files and more, of which the four that change cannot be all
+	r := newTestRepo(t, c.store(), o)
 	rng := rand.New(rand.NewPCG(1, 1))
 	f := files{} // each large enough for a segment of its own
 	for i := range 12 {
@@ -56,7 +58,7 @@ func TestPruneNowLeavesWhatAFreshRepositoryHas(t *testing.T) {
 	}
 	first := mustBack(t, r, "a", f)
 	for i := range 12 {
-		if rng.IntN(3) == 0 {
+		if i%3 == 0 {
 			f[fmt.Sprintf("dir/file%d", i)] = randomText(rng, 600_000)
 		}
 	}
@@ -67,13 +69,13 @@ func TestPruneNowLeavesWhatAFreshRepositoryHas(t *testing.T) {
 		t.Errorf("prune: %+v", res)
 	}
 	mustRestore(t, r, second, f)
-	r = reopen(t, r.store, c.options())
+	r = reopen(t, r.store, o)
 	mustRestore(t, r, second, f)
 	got := mustCheck(t, r)
 	if len(got.Orphans) != 0 {
 		t.Errorf("orphans: %q", got.Orphans)
 	}
-	fresh := c.repo(t)
+	fresh := newTestRepo(t, c.store(), o)
 	mustBack(t, fresh, "a", f)
 	want := mustCheck(t, fresh)
 	if got.PackBytes > want.PackBytes*120/100 {
