@@ -258,7 +258,13 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		store = discard{r.store}
 		keys.NewContent = func(ctx context.Context) (*seal.Key, error) { return r.storeContentKey(ctx, store) }
 	}
-	w, err := chunks.NewWriter(ctx, store, r.set, keys, r.writerOptions())
+	shared, err := r.sharedBuffers()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	writerOptions := r.writerOptions()
+	writerOptions.Shared = shared.chunks
+	w, err := chunks.NewWriter(ctx, store, r.set, keys, writerOptions)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -267,7 +273,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		return nil, nil, nil, errors.Join(err, w.Abandon(context.WithoutCancel(ctx)))
 	}
 	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
-		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
+		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, Blocks: shared.blocks, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
 	}
@@ -294,6 +300,25 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 
 func (r *Repo) writerOptions() chunks.Options {
 	return chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
+}
+
+// buffers are what backups have in common that run one after the other, or side by side.
+type buffers struct {
+	chunks *chunks.Shared
+	blocks *backup.Blocks
+}
+
+// sharedBuffers returns the buffers of backups. They take some 100 MB at most; a Repo that stays open for longer than a run does not keep
+// them.
+func (r *Repo) sharedBuffers() (buffers, error) {
+	if !r.opts.OneRun {
+		return buffers{}, nil
+	}
+	r.buffersOnce.Do(func() {
+		r.buffers.blocks = backup.NewBlocks(0)
+		r.buffers.chunks, r.buffersErr = chunks.NewShared(r.keys.ChunkIDs, compress.Level(r.opts.Compression))
+	})
+	return r.buffers, r.buffersErr
 }
 
 // cutters returns the chunkers of the repository's classes. Proving that the polynomial is one takes milliseconds, so that they

@@ -96,6 +96,10 @@ type Repo struct {
 	files, database *chunker.Cutter
 	cuttersErr      error
 
+	buffersOnce sync.Once // makes what follows
+	buffers     buffers
+	buffersErr  error
+
 	decoded decodedRecords
 	runKey  runKey
 

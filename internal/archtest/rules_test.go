@@ -45,7 +45,7 @@ internal/source/sftp: internal/filter internal/source internal/tree
 internal/target: internal/inode internal/tree
 internal/protocol: chunker internal/compress internal/source internal/tree internal/wire pack
 
-internal/chunks: index internal/compress internal/seal internal/sealed pack
+internal/chunks: index internal/compress internal/freelist internal/seal internal/sealed pack
 internal/content:
 internal/source/dump: internal/source
 internal/source/agent: chunker internal/protocol internal/source internal/source/stream internal/tree pack

@@ -10,7 +10,6 @@ import (
 
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/chunks"
-	"github.com/snapkeep/snap/internal/freelist"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -61,6 +60,8 @@ type Options struct {
 	Granularity time.Duration
 	// Readers is how many large files are read at a time; 0 means 2.
 	Readers int
+	// Blocks are used for large files; nil means that the run has its own.
+	Blocks *Blocks
 	// Progress, if not nil, is counted up while the run goes on.
 	Progress *Progress
 	// Item, if not nil, is told of each file, in path order, from one goroutine. It must
@@ -144,7 +145,6 @@ type run struct {
 	held     []*unit // not sent to the emitter so far
 	window   []*job
 	windowed int64
-	blocks   freelist.List[*block]
 	lists    listSaver
 	summary  Summary
 	leftOut  atomic.Int64 // entries that are not even in the tree, though they are there
@@ -160,6 +160,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Readers == 0 {
 		o.Readers = defaultReaders
 	}
+	if o.Blocks == nil {
+		o.Blocks = NewBlocks(o.Readers * (blocksPerFile + 2))
+	}
 	if o.Progress == nil {
 		o.Progress = &Progress{}
 	}
@@ -169,7 +172,6 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := r.inform(ctx); err != nil {
 		return nil, err
 	}
-	r.blocks.Max = r.Readers * (blocksPerFile + 2)
 	r.lists.saver = o.Writer.NewSaver()
 	if !o.Parent.IsZero() {
 		cursor, err := tree.NewCursor(ctx, o.Load, o.Parent)
@@ -279,7 +281,11 @@ func (r *run) work(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	return saver.Flush(ctx)
+	if err := saver.Flush(ctx); err != nil {
+		return err
+	}
+	saver.Release()
+	return nil
 }
 
 func (r *run) problem(path string, err error, changed bool) {

@@ -25,7 +25,11 @@ func (r *run) emit(ctx context.Context) (pack.ChunkID, error) {
 				if err != nil {
 					return root, err
 				}
-				return root, saver.Flush(ctx)
+				if err := saver.Flush(ctx); err != nil {
+					return root, err
+				}
+				saver.Release()
+				return root, nil
 			}
 			for _, u := range units {
 				if err := r.emitUnit(ctx, builder, u); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/content"
+	"github.com/snapkeep/snap/internal/freelist"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
@@ -67,11 +68,22 @@ func (b *block) done() {
 	}
 }
 
+// Blocks are the buffers of large files, for runs that come one after the other or side by side. It is safe for concurrent use.
+type Blocks struct{ free freelist.List[*block] }
+
+// NewBlocks returns Blocks that keep up to so many blocks of 4 MiB; 0 means as many as a run uses.
+func NewBlocks(most int) *Blocks {
+	if most == 0 {
+		most = defaultReaders * (blocksPerFile + 2)
+	}
+	return &Blocks{freelist.List[*block]{Max: most}}
+}
+
 // getBlock returns a block of at least size bytes.
 func (r *run) getBlock(size int) *block {
 	var b *block
 	if size <= blockSize {
-		b, _ = r.blocks.Get()
+		b, _ = r.Blocks.free.Get()
 	}
 	if b == nil {
 		b = &block{buf: make([]byte, max(size, blockSize))}
@@ -84,7 +96,7 @@ func (r *run) getBlock(size int) *block {
 // putBlock gives a block back, unless it has grown.
 func (r *run) putBlock(b *block) {
 	if cap(b.buf) == blockSize {
-		r.blocks.Put(b)
+		r.Blocks.free.Put(b)
 	}
 }
 

@@ -41,10 +41,12 @@ type segment struct {
 	plain  []byte // plain hashes of the chunks, joined
 }
 
-// NewSaver returns a Saver of w.
+// NewSaver returns a Saver of w, to be released after its last Flush.
 func (w *Writer) NewSaver() *Saver {
-	return &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: pack.NewDecoder(&w.keys.ChunkIDs, &w.unpack),
-		meta: pack.NewEncoder(w.keys.Metadata, w.meta)}
+	b := w.shared.bench()
+	s := &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: b.verifier, box: b.box, meta: pack.NewEncoder(w.keys.Metadata, w.shared.meta)}
+	s.open[pack.KindData].body = b.body
+	return s
 }
 
 // Tail returns a buffer of at least n bytes for the next small chunk of the kind, to be
@@ -157,7 +159,7 @@ func (s *Saver) encoder(ctx context.Context, slot pack.Kind) (*pack.Encoder, err
 		if err != nil {
 			return nil, err
 		}
-		s.data, s.piece = pack.NewEncoder(key, s.w.data), pack.NewEncoder(key, s.w.pieces)
+		s.data, s.piece = pack.NewEncoder(key, s.w.shared.data), pack.NewEncoder(key, s.w.shared.pieces)
 	}
 	if slot == pieces {
 		return s.piece, nil

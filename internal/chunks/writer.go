@@ -30,6 +30,8 @@ const (
 type Options struct {
 	PackSize    int            // bytes at which a data pack is ended; 0 means DefaultPackSize
 	Compression compress.Level // of file data; metadata is always compressed
+	// Shared is what this Writer has in common with others, with their Compression; nil means that it has its own.
+	Shared *Shared
 	// SkipVerify leaves out opening each sealed segment again before it is written.
 	SkipVerify bool
 	// Corrupt, if not nil, may change a sealed segment before it is verified. It is
@@ -46,10 +48,7 @@ type Writer struct {
 	keys    Keys
 	records *sealed.Records
 	opts    Options
-	data    *compress.Compressor
-	pieces  *compress.Compressor // of chunks of large files
-	meta    *compress.Compressor
-	unpack  compress.Decompressor
+	shared  *Shared
 	packers [3]*packer      // by class
 	outer   context.Context // of the run
 	ctx     context.Context // ends also when a pack could not be written
@@ -93,22 +92,13 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	data, err := compress.NewCompressor(opts.Compression)
-	if err != nil {
-		return nil, err
-	}
-	meta, err := compress.NewSmallCompressor(compress.Default)
-	if err != nil {
-		return nil, err
-	}
-	// In so small a segment level default finds 2 % more than fastest, and takes half as long again: docs/decisions/0011-level-of-pieces.md.
-	pieces := data
-	if opts.Compression == "" || opts.Compression == compress.Default {
-		if pieces, err = compress.NewCompressor(compress.Fastest); err != nil {
+	if opts.Shared == nil {
+		var err error
+		if opts.Shared, err = NewShared(keys.ChunkIDs, opts.Compression); err != nil {
 			return nil, err
 		}
 	}
-	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, data: data, pieces: pieces, meta: meta,
+	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, shared: opts.Shared,
 		claimed: map[pack.ChunkID]struct{}{}, began: opts.Now()}
 	w.written, w.outer = w.began, ctx
 	w.ctx, w.fail = context.WithCancelCause(ctx)
