@@ -20,7 +20,10 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		mu      sync.Mutex // guards r.Problems and touched
 		touched []string
 	)
-	var good *history // known when the backup begins
+	var (
+		good       *history // known when the backup begins
+		unreadable error    // records of snapshots, which may be of this source
+	)
 	canaries := newCanaries(c.Guards.Canaries)
 	result, err := p.Repo.Backup(ctx, repo.BackupOptions{
 		Source: conn.source, SourceName: r.Source, Host: hostOf(c), Paths: slices.Concat(c.Paths, c.Devices), Excludes: slices.Concat(c.Exclude, c.IExclude), Tags: c.Tags,
@@ -29,7 +32,11 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		// What changed is counted from the last good snapshot: a suspicious one would hide it.
 		ChooseParent: func(all []*repo.Snapshot, unread error) (*repo.Snapshot, error) {
 			good = historyOf(all, r.Source)
-			return good.last, unread
+			if unread != nil && !repo.IsDamage(unread) {
+				return nil, unread
+			}
+			unreadable = unread
+			return good.last, nil
 		},
 		Problem: func(x repo.Problem) {
 			mu.Lock()
@@ -54,6 +61,9 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		return err
 	}
 	r.Snapshot, r.Summary, r.Partial = result.Snapshot, result.Summary, result.Partial
+	if unreadable != nil {
+		r.flaw(fmt.Errorf("compared with the snapshots that can be read; see snap check: %w", unreadable))
+	}
 	return nil
 }
 

@@ -32,11 +32,15 @@ func (p *Puller) Due(ctx context.Context) ([]string, error) {
 	return due, nil
 }
 
-// LastGood returns the last snapshot of each configured source that is not suspicious.
+// LastGood returns the last snapshot of each configured source that is not suspicious, of those that can be read: one that is damaged
+// keeps nobody from the next.
 func (p *Puller) LastGood(ctx context.Context) (map[string]*repo.Snapshot, error) {
 	all, err := p.Repo.Snapshots(ctx, repo.Filter{})
-	if err != nil {
+	if err != nil && !repo.IsDamage(err) {
 		return nil, err
+	}
+	if err != nil && p.Logger != nil {
+		p.Logger.Warn("some snapshots cannot be read", "error", err)
 	}
 	last := map[string]*repo.Snapshot{}
 	for name, h := range histories(all) {

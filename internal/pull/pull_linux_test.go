@@ -2,6 +2,7 @@ package pull_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -16,9 +17,11 @@ import (
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
+	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/source/agent"
+	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/repo"
 )
 
@@ -376,6 +379,56 @@ func TestSQLiteInWALMode(t *testing.T) {
 	if res := one(t, r, s.source(t, "streams: [{name: app.sql}]")); res.Snapshot != nil {
 		if text := content(t, r, res.Snapshot, "app.sql"); !strings.Contains(text, "INSERT INTO t VALUES('first');") {
 			t.Errorf("without a writable folder: %q", text)
+		}
+	}
+}
+
+// TestDamagedRecordKeepsNobodyFromPulling damages the record of a snapshot, of which there is no second copy: sources are pulled all the same, and it
+// is said.
+func TestDamagedRecordKeepsNobodyFromPulling(t *testing.T) {
+	t.Parallel()
+	to, err := keyring.ForPassphrase("p", keyring.PassphraseOptions{Cost: 10, AllowWeak: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := mem.New(nil)
+	r, err := repo.Create(t.Context(), store, to, repo.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	root := t.TempDir()
+	write(t, root+"/file", "text")
+	sources := map[string]config.Source{}
+	for _, name := range []string{"a", "b"} {
+		sources[name] = parse(t, "transport: local\npaths: ["+root+"]\nkeep: {last: 1}")
+	}
+	p := puller(r, sources)
+	first := p.Run(t.Context(), []string{"a"}, nil)[0]
+	if first.Err != nil {
+		t.Fatal(first.Err)
+	}
+	name := "snapshots/" + first.Snapshot.ID.String()
+	size, _, err := store.Stat(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Remove(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Create(t.Context(), name, bytes.NewReader(make([]byte, size)), size); err != nil {
+		t.Fatal(err)
+	}
+	due, err := p.Due(t.Context())
+	if err != nil || strings.Join(due, " ") != "a b" {
+		t.Errorf("due: %q, %v", due, err)
+	}
+	for _, res := range p.Run(t.Context(), due, nil) {
+		if res.Err != nil || res.Snapshot == nil || !res.Partial || !strings.Contains(strings.Join(res.Problems, "\n"), first.Snapshot.ID.String()[:8]) {
+			t.Errorf("%s: %+v", res.Source, res)
+		}
+		if res.Forgot != 0 {
+			t.Errorf("%s: %d snapshots were forgotten beside one that cannot be read", res.Source, res.Forgot)
 		}
 	}
 }
