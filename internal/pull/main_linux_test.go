@@ -83,11 +83,17 @@ func beKeeper(name string) int {
 // vault is a repository in memory.
 func vault(t testing.TB, o repo.CreateOptions) *repo.Repo {
 	t.Helper()
+	return vaultIn(t, mem.New(nil), o)
+}
+
+// vaultIn is vault for a store of the caller's.
+func vaultIn(t testing.TB, store repo.Store, o repo.CreateOptions) *repo.Repo {
+	t.Helper()
 	to, err := keyring.ForPassphrase("p", keyring.PassphraseOptions{Cost: 10, AllowWeak: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := repo.Create(t.Context(), mem.New(nil), to, o)
+	r, err := repo.Create(t.Context(), store, to, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
-	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/source/agent"
@@ -387,16 +386,8 @@ func TestSQLiteInWALMode(t *testing.T) {
 // is said.
 func TestDamagedRecordKeepsNobodyFromPulling(t *testing.T) {
 	t.Parallel()
-	to, err := keyring.ForPassphrase("p", keyring.PassphraseOptions{Cost: 10, AllowWeak: true})
-	if err != nil {
-		t.Fatal(err)
-	}
 	store := mem.New(nil)
-	r, err := repo.Create(t.Context(), store, to, repo.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := vaultIn(t, store, repo.CreateOptions{})
 	root := t.TempDir()
 	write(t, root+"/file", "text")
 	sources := map[string]config.Source{}
