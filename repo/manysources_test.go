@@ -294,7 +294,7 @@ func TestAContentKeyThatIsNotStoredIsNotUsed(t *testing.T) {
 func TestSnapshotHoldsNothingOfTheSource(t *testing.T) {
 	type connection struct {
 		origin snapshot.Origin
-		memory [1 << 20]byte
+		_      [1 << 20]byte
 	}
 	r := newTestRepo(t, mem.New(nil), Options{})
 	gone := make(chan bool, 1)
