@@ -87,7 +87,7 @@ func TestSSHUnwrapRefusesMalformedStanzas(t *testing.T) {
 			"no argument":    func(s *age.Stanza) { s.Args = nil },
 			"more arguments": func(s *age.Stanza) { s.Args = append(s.Args, "x") },
 			"no body":        func(s *age.Stanza) { s.Body = nil },
-			"short body":     func(s *age.Stanza) { s.Body = s.Body[1:] },
+			"short body":     func(s *age.Stanza) { s.Body = s.Body[:max(0, len(s.Body)-1)] },
 			"flipped body":   func(s *age.Stanza) { s.Body = flip(s.Body, 9) },
 			"other key":      func(s *age.Stanza) { s.Args[0] = "AAAAAA" },
 			"other type":     func(s *age.Stanza) { s.Type = "X25519" },

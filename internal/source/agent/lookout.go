@@ -170,15 +170,22 @@ func (l *lookout) list(ctx context.Context, path string) (*listing, error) {
 			break
 		}
 		l.s.log.Debug("a listing is asked for again, for which there was no room", "directory", path)
-		d = &listing{path: path, runs: d.runs, done: make(chan struct{}), wanted: true}
 		l.mu.Lock()
+		if another := l.asked[path]; another != nil {
+			d = another
+			l.mu.Unlock()
+			continue
+		}
+		d = &listing{path: path, runs: d.runs, done: make(chan struct{}), wanted: true}
 		l.put(d)
 		l.flying++
 		l.mu.Unlock()
 		l.ask([]*listing{d})
 	}
 	l.mu.Lock()
-	l.drop(path)
+	if l.asked[path] == d { // and not what another one asks for meanwhile
+		l.drop(path)
+	}
 	l.open += d.cost
 	l.mu.Unlock()
 	l.pump()
@@ -476,7 +483,9 @@ func (l *lookout) keep(d *listing, a *protocol.DirAnswer) error {
 		return fmt.Errorf("%w: its listing, with those of the folders above it, takes more than %d bytes of memory", ErrLimit, limit)
 	}
 	if d.dropped || l.asked[d.path] != d {
-		return nil // nobody needs it now, or ever
+		d.dropped = true // nobody needs it now, or ever; who waits for it all the same asks again
+		d.cost, d.entries, d.problems = 0, nil, nil
+		return nil
 	}
 	if !d.wanted && l.cost+cost > listsHeld {
 		d.dropped = true
