@@ -112,11 +112,15 @@ func (refs *Refs) Read(page []byte) error {
 	return corrupt(r)
 }
 
-// readIDs reads parts without their lengths, in the memory of parts if that is large enough. All must be there.
+// readIDs reads parts without their lengths, in the memory of parts if that is large enough. They are zero if r has an error.
 func readIDs(r *wire.Reader, parts []Part, count int) []Part {
 	const size = len(pack.ChunkID{})
 	parts = sized(parts, count)
 	ids := r.Next(count * size)
+	if len(ids) < count*size { // r holds an error, perhaps from before
+		clear(parts)
+		return parts
+	}
 	for i := range parts {
 		parts[i] = Part{ID: pack.ChunkID(ids[i*size:])}
 	}
