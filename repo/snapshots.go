@@ -112,7 +112,9 @@ func (r *Repo) snapshotsOf(ctx context.Context, kind sealed.Kind, load loadSnaps
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
-	r.dropKept(kind.Prefix, isOneOf(ids))
+	if r.kept != nil {
+		r.dropKept(kind.Prefix, isOneOf(ids))
+	}
 	type result struct {
 		s   *Snapshot
 		err error

@@ -43,8 +43,8 @@ type segment struct {
 
 // NewSaver returns a Saver of w, to be released after its last Flush.
 func (w *Writer) NewSaver() *Saver {
-	b := w.shared.bench()
-	s := &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: b.verifier, box: b.box, meta: pack.NewEncoder(w.keys.Metadata, w.shared.meta)}
+	b := w.opts.Shared.bench()
+	s := &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: b.verifier, box: b.box, meta: pack.NewEncoder(w.keys.Metadata, w.opts.Shared.meta)}
 	s.open[pack.KindData].body = b.body
 	return s
 }
@@ -159,7 +159,7 @@ func (s *Saver) encoder(ctx context.Context, slot pack.Kind) (*pack.Encoder, err
 		if err != nil {
 			return nil, err
 		}
-		s.data, s.piece = pack.NewEncoder(key, s.w.shared.data), pack.NewEncoder(key, s.w.shared.pieces)
+		s.data, s.piece = pack.NewEncoder(key, s.w.opts.Shared.data), pack.NewEncoder(key, s.w.opts.Shared.pieces)
 	}
 	if slot == pieces {
 		return s.piece, nil

@@ -70,7 +70,7 @@ func (s *Saver) Release() {
 	if cap(b.body) > maxBox {
 		b.body = nil
 	}
-	shared := s.w.shared
+	shared := s.w.opts.Shared
 	*s = Saver{}
 	shared.benches.Put(b)
 }

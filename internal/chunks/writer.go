@@ -48,7 +48,6 @@ type Writer struct {
 	keys    Keys
 	records *sealed.Records
 	opts    Options
-	shared  *Shared
 	packers [3]*packer      // by class
 	outer   context.Context // of the run
 	ctx     context.Context // ends also when a pack could not be written
@@ -98,7 +97,7 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 			return nil, err
 		}
 	}
-	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts, shared: opts.Shared,
+	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts,
 		claimed: map[pack.ChunkID]struct{}{}, began: opts.Now()}
 	w.written, w.outer = w.began, ctx
 	w.ctx, w.fail = context.WithCancelCause(ctx)

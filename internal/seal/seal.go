@@ -113,19 +113,14 @@ func (k *Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.id.String()) }
 // Seal appends a box of the kind with plaintext to dst. dst and plaintext must not
 // overlap. An error means that the random source failed.
 func (k *Key) Seal(dst []byte, kind byte, plaintext []byte) ([]byte, error) {
-	return k.SealDigest(dst, kind, plaintext, blake3.Sum256(plaintext))
-}
-
-// SealDigest is Seal for a caller that already holds a collision-resistant digest
-// that determines the plaintext.
-func (k *Key) SealDigest(dst []byte, kind byte, plaintext []byte, digest [32]byte) ([]byte, error) {
 	start := len(dst)
 	dst = slices.Grow(dst, len(plaintext)+Overhead)
 	dst = append(dst[:start+Front], plaintext...)
-	return k.SealInPlace(dst, start, kind, digest)
+	return k.SealInPlace(dst, start, kind, blake3.Sum256(plaintext))
 }
 
-// SealInPlace is SealDigest of the plaintext that stands at buf[start+Front:]. The box takes its place, from buf[start:]; the Front bytes
+// SealInPlace is Seal of the plaintext that stands at buf[start+Front:], for a caller that already holds a collision-resistant digest that
+// determines the plaintext. The box takes its place, from buf[start:]; the Front bytes
 // before the plaintext may hold anything. It returns buf, longer by what the box is longer.
 func (k *Key) SealInPlace(buf []byte, start int, kind byte, digest [32]byte) ([]byte, error) {
 	sc := k.getScratch()
