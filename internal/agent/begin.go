@@ -107,7 +107,7 @@ func (s *session) open(ctx context.Context, m *protocol.BeginRequest, roots, dev
 	o := local.Options{Roots: slices.Concat(roots, devices), Exclude: []*filter.List{s.o.Policy.excludes, plain, fold},
 		OneFileSystem: m.Options&protocol.OneFileSystem != 0, ExcludeCaches: m.Options&protocol.ExcludeCaches != 0,
 		ExcludeIfPresent: m.ExcludeIfPresent, ExcludeLargerThan: m.LargerThan, ReadSpecial: len(devices) > 0,
-		Devices: devices, Confined: s.o.Policy.Roots,
+		Devices: devices, Confined: s.o.Policy.Roots, Ahead: -1, // the server asks ahead
 		WithAtime: m.Options&protocol.WithAtime != 0, NoXattrs: m.Options&protocol.NoXattrs != 0}
 	for {
 		src, err := local.New(o)

@@ -102,19 +102,21 @@ func BenchmarkWalk(b *testing.B) {
 		b.ReportMetric(float64(cpu()-start)/1000/float64(entries), "cpu-µs/entry")
 		b.ReportMetric(float64(b.Elapsed())/1000/float64(entries), "µs/entry")
 	}
-	b.Run("source", func(b *testing.B) {
-		s, err := New(Options{Roots: []string{root}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		run(b, func() (int, error) {
-			d, err := s.Root(b.Context())
+	for name, ahead := range map[string]int{"source": 0, "in-turn": -1} {
+		b.Run(name, func(b *testing.B) {
+			s, err := New(Options{Roots: []string{root}, Ahead: ahead})
 			if err != nil {
-				return 0, err
+				b.Fatal(err)
 			}
-			return countEntries(b.Context(), d)
+			run(b, func() (int, error) {
+				d, err := s.Root(b.Context())
+				if err != nil {
+					return 0, err
+				}
+				return countEntries(b.Context(), d)
+			})
 		})
-	})
+	}
 	b.Run("lstat", func(b *testing.B) {
 		run(b, func() (int, error) { return lstatWalk(root) })
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +22,14 @@ type dir struct {
 	path   string         // absolute; for patterns and messages, never to open
 	states []filter.State // of the walk's lists
 
-	mu     sync.Mutex // guards the place of fd in the listing
+	mu     sync.Mutex // guards the place of fd in the listing, and what follows
 	listed bool
+	ahead  ahead
+	early  *early // the first listing, if it was made ahead
 }
 
-// readNames reads the names of the folder from its beginning.
-func (d *dir) readNames(l *listing) error {
+// readNames reads the names of the folder from its beginning. The error is errLarge if there are more than most.
+func (d *dir) readNames(l *listing, most int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.listed {
@@ -35,14 +38,42 @@ func (d *dir) readNames(l *listing) error {
 		}
 	}
 	d.listed = true
-	return l.read(d.fd)
+	return l.read(d.fd, most)
 }
 
 // List reads the folder and looks at its entries.
 func (d *dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
+	stats, problems, err := d.firstList(ctx)
+	if err == nil && d.w.o.Ahead > 0 {
+		d.mu.Lock()
+		d.ahead.expect(stats)
+		d.mu.Unlock()
+	}
+	return stats, problems, err
+}
+
+// firstList takes over what was listed ahead, once.
+func (d *dir) firstList(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
+	d.mu.Lock()
+	e := d.early
+	d.early = nil
+	d.mu.Unlock()
+	if e != nil {
+		if <-e.done; e.err == nil {
+			return e.stats, e.problems, nil
+		}
+	}
+	return d.list(ctx, math.MaxInt)
+}
+
+// list reads the folder and looks at its entries. The error is errLarge if there are more names than most.
+func (d *dir) list(ctx context.Context, most int) ([]tree.Stat, []source.Problem, error) {
 	l := listings.Get().(*listing)
 	defer l.release()
-	readErr := d.readNames(l)
+	readErr := d.readNames(l, most)
+	if readErr == errLarge {
+		return nil, nil, readErr
+	}
 	if readErr != nil {
 		readErr = fmt.Errorf("list %q: %w", d.path, readErr)
 	}
@@ -141,23 +172,51 @@ func (d *dir) excludes(name string) bool {
 }
 
 // OpenDir opens a folder beneath d without following links.
-func (d *dir) OpenDir(_ context.Context, st *tree.Stat) (source.Dir, error) {
-	if d.w.devices != nil && !d.w.devices[st.Device] {
-		return emptyDir{}, nil
+func (d *dir) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
+	d.mu.Lock()
+	e, passed := d.ahead.take(st.Name)
+	d.begin(ctx)
+	d.mu.Unlock()
+	drop(passed)
+	if e != nil {
+		e.dir.early = e
+		return e.dir, nil
 	}
-	fd, err := inode.OpenQuiet(d.fd, st.Name, unix.O_DIRECTORY)
-	if err != nil {
+	sub, err := d.open(child{st.Name, st.Device})
+	switch {
+	case err == errElsewhere:
+		return emptyDir{}, nil
+	case err != nil:
 		return nil, d.openError(st, err)
+	}
+	return sub, nil
+}
+
+// errElsewhere says that a folder lies on a file system that is not read.
+var errElsewhere = errors.New("on another file system")
+
+// open opens a folder beneath d. The error is errElsewhere if it is not to be entered.
+func (d *dir) open(c child) (*dir, error) {
+	if d.w.devices != nil && !d.w.devices[c.device] {
+		return nil, errElsewhere
+	}
+	fd, err := inode.OpenQuiet(d.fd, c.name, unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
 	}
 	if d.w.devices != nil {
 		var at inode.Look
-		if err := at.Fd(fd); err != nil || !d.w.devices[at.Device()] {
+		err := at.Fd(fd)
+		if err == nil && !d.w.devices[at.Device()] {
+			err = errElsewhere
+		}
+		if err != nil {
 			inode.Close(fd)
-			return emptyDir{}, err
+			return nil, err
 		}
 	}
 	sub := &dir{w: d.w, fd: fd}
-	sub.path, sub.states = d.enter(st.Name)
+	sub.path, sub.states = d.enter(c.name)
 	return sub, nil
 }
 
@@ -187,6 +246,14 @@ func (d *dir) Open(_ context.Context, st *tree.Stat) (source.File, error) {
 
 // Close closes the folder.
 func (d *dir) Close() error {
+	d.mu.Lock()
+	begun, e := d.ahead.begun, d.early
+	d.ahead, d.early = ahead{}, nil
+	d.mu.Unlock()
+	drop(begun)
+	if e != nil {
+		<-e.done // which reads fd
+	}
 	fd := d.fd
 	if d.fd = -1; fd < 0 {
 		return nil

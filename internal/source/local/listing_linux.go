@@ -43,9 +43,9 @@ func (l *listing) release() {
 	listings.Put(l)
 }
 
-// read appends all entries of the open folder fd but "." and "..".
-func (l *listing) read(fd int) error {
-	for {
+// read appends all entries of the open folder fd but "." and "..". It ends with errLarge once there are more than most.
+func (l *listing) read(fd, most int) error {
+	for len(l.keys) <= most {
 		n, err := unix.Getdents(fd, l.buf[:])
 		switch {
 		case err == unix.EINTR:
@@ -57,6 +57,7 @@ func (l *listing) read(fd int) error {
 			l.parse(l.buf[:n])
 		}
 	}
+	return errLarge
 }
 
 // parse appends the entries of b:

@@ -56,6 +56,10 @@ type Options struct {
 	// WithAtime notes access times.
 	WithAtime bool
 
+	// Ahead is how many folders that come next in path order are listed while one is looked through; 0 means 4, less than 0 none. Who
+	// walks in another order does more than it needs.
+	Ahead int
+
 	// NoXattrs leaves out extended attributes, with them ACLs and capabilities.
 	NoXattrs bool
 }

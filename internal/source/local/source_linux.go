@@ -59,6 +59,9 @@ func New(o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Ahead == 0 {
+		o.Ahead = defaultAhead
+	}
 	s := &Source{o: o, markers: markers, roots: roots, nested: nested, top: &node{}, owners: newOwners()}
 	for _, l := range o.Exclude {
 		if !l.Empty() {
