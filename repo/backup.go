@@ -130,12 +130,11 @@ func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, erro
 	if err != nil {
 		return nil, err
 	}
-	w, err := r.beginWriting(ctx)
+	w, err := r.beginBackup(ctx, parent)
 	if err != nil {
 		return nil, err
 	}
-	w.parent = parent
-	checkParts, err := r.checkParts(ctx)
+	checkParts, err := r.checkParts(ctx, w.packs)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +298,17 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 }
 
 func (r *Repo) writerOptions() chunks.Options {
-	return chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
+	o := chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
+	if clock, ok := able[storageClock](r.store); ok {
+		o.StorageTime = clock.StorageTime
+	}
+	return o
+}
+
+// storageClock is a Store whose answers tell the time by the clock that stamps its files.
+type storageClock interface {
+	// StorageTime returns the time of the latest answer, zero before the first.
+	StorageTime() time.Time
 }
 
 // buffers are what backups have in common that run one after the other, or side by side.

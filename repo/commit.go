@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,16 +28,66 @@ type writing struct {
 	indexes map[pack.ID]bool // index files that were in use then
 	// mustVerify makes sure of the whole tree whatever was seen.
 	mustVerify bool
+	packs      *shown // a listing of them that is young enough to look for those that are lost; nil for none
 }
 
 // beginWriting brings the index up to date, before the first chunk is looked up.
 func (r *Repo) beginWriting(ctx context.Context) (*writing, error) {
+	return r.beginWritingFrom(ctx, nil)
+}
+
+// beginBackup is beginWriting of a backup that takes parts from parent, which may be nil. The first time in a run the listing of Open will do, as far
+// as it goes.
+func (r *Repo) beginBackup(ctx context.Context, parent *Snapshot) (*writing, error) {
+	from := r.fresh.Swap(nil)
+	if from != nil && time.Since(from.at) > freshTime {
+		from = nil
+	}
+	early := from
+	if from != nil && !(from.covers(sealed.Index.Prefix, sealed.Prune.Prefix) && from.showsIndexes(parent)) {
+		early = nil
+	}
+	w, err := r.beginWritingFrom(ctx, early)
+	if err != nil {
+		return nil, err
+	}
+	if w.parent = parent; from != nil && from.covers("data/", "meta/") {
+		w.packs = from
+	}
+	return w, nil
+}
+
+// beginWritingFrom is beginWriting with a listing of index files and prune records; nil makes one.
+func (r *Repo) beginWritingFrom(ctx context.Context, early *shown) (*writing, error) {
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	if err := r.syncIndexLocked(ctx); err != nil {
+	sync := r.syncIndexLocked
+	if early != nil {
+		sync = func(ctx context.Context) error { return r.syncIndexFrom(ctx, early) }
+	}
+	if err := sync(ctx); err != nil {
 		return nil, err
 	}
 	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames}, nil
+}
+
+// freshTime is how old the listing that Open made may be for the first backup. What it does not show is stored once more at worst: what others
+// did since it was made is looked at before the snapshot is stored.
+const freshTime = time.Minute
+
+// showsIndexes reports whether a listing shows all index files that a snapshot names. The listing may have come by the index files before it came by
+// the snapshot. nil names none.
+func (l *shown) showsIndexes(s *Snapshot) bool {
+	if s == nil {
+		return true
+	}
+	for _, name := range s.Index {
+		name = sealed.Index.Prefix + name
+		if _, there := slices.BinarySearchFunc(l.files, name, func(f shownFile, name string) int { return strings.Compare(f.name, name) }); !there {
+			return false
+		}
+	}
+	return true
 }
 
 // commit stores the record of a new snapshot of which everything else is durable.
@@ -45,10 +96,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.r.loader.Load(ctx, pack.KindTree, root); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", ErrOvertaken, err)
-		}
+	if err := w.readBack(ctx, root); err != nil {
 		return fmt.Errorf("read back the snapshot's tree: %w", err)
 	}
 	if err := w.secure(ctx, s); err != nil {
@@ -72,6 +120,20 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	}
 	s.ID = id
 	return w.publish(ctx, s, file)
+}
+
+// readBack reads the root of the snapshot's tree from the store, unless it is the parent's, which this run did not write.
+func (w *writing) readBack(ctx context.Context, root pack.ChunkID) error {
+	if w.parent != nil {
+		if same, err := w.parent.RootID(); err == nil && same == root {
+			return nil
+		}
+	}
+	_, err := w.r.loader.Load(ctx, pack.KindTree, root)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrOvertaken, err)
+	}
+	return err
 }
 
 // Bounds of the index files of others that a snapshot names.
@@ -411,7 +473,7 @@ const maxIndexRows = 200_000
 func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
 	for len(packs) > 0 {
 		n := indexPart(packs)
-		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]})
+		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]}, chunks.Age{})
 		if err != nil {
 			return fmt.Errorf("store index: %w", overtaken(err))
 		}

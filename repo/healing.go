@@ -10,10 +10,14 @@ type remoteStore interface{ Remote() bool }
 
 // checkParts reports whether packs are known to be lost, so that a backup has to look for the parts of files that did not
 // change. It looks for packs that are missing: an index file that was merged away meanwhile may name some. Their rows become void.
-func (r *Repo) checkParts(ctx context.Context) (bool, error) {
-	from, err := listOnce(ctx, r.store, "data/", "meta/")
-	if err != nil {
-		return false, fmt.Errorf("list packs: %w", err)
+// early is a listing of packs; nil makes one.
+func (r *Repo) checkParts(ctx context.Context, early *shown) (bool, error) {
+	var from lister = early
+	if early == nil {
+		var err error
+		if from, err = listOnce(ctx, r.store, "data/", "meta/"); err != nil {
+			return false, fmt.Errorf("list packs: %w", err)
+		}
 	}
 	packs, err := r.listPacks(ctx, from)
 	if err != nil {

@@ -79,7 +79,8 @@ type Repo struct {
 	set     *index.Set // of cache
 	loader  *chunks.Loader
 	heads   heads
-	opened  atomic.Pointer[shown] // the listing that Open made, until it has served
+	opened  atomic.Pointer[shown] // the listing that Open made, until it has served for the snapshots
+	fresh   atomic.Pointer[shown] // the same, until it has served the first backup
 
 	kept        *cached.Cache   // of metadata, nil for none
 	near        Store           // reads what is kept; store if nothing is
@@ -205,7 +206,11 @@ func checkEmpty(ctx context.Context, store Store) error {
 // Open opens the repository in a store. The Repo does not close the store.
 func Open(ctx context.Context, store Store, credential *Credential, opts Options) (*Repo, error) {
 	r := newRepo(store, opts)
-	from, err := listOnce(ctx, store, copyPrefix, keyring.SlotPrefix, settingsPrefix, sealed.Label.Prefix, sealed.Snapshot.Prefix)
+	var along []string
+	if opts.OneRun {
+		along = []string{"data/", "meta/", sealed.Index.Prefix, sealed.Prune.Prefix}
+	}
+	from, err := listAlong(ctx, store, []string{copyPrefix, keyring.SlotPrefix, settingsPrefix, sealed.Label.Prefix, sealed.Snapshot.Prefix}, along)
 	if err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
@@ -232,6 +237,7 @@ func Open(ctx context.Context, store Store, credential *Credential, opts Options
 	r.applySettings(ctx, from)
 	if l, ok := from.(*shown); ok && opts.OneRun {
 		r.opened.Store(l)
+		r.fresh.Store(l)
 	}
 	return r, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/sealed"
@@ -15,11 +16,30 @@ import (
 // long that a prune took the pack for a leftover.
 var ErrGone = errors.New("what this run has written was removed meanwhile")
 
+// freshPack is how long ago, by the clock of the storage, a pack was stored at most that nobody can have taken for a leftover: a prune without a
+// grace does so when its run has given no sign of life for an hour, and a sign is at most ten minutes old; others after a day. The rest is for clocks of a cluster that differ.
+const freshPack = 30 * time.Minute
+
+// Age tells how old packs are.
+type Age struct {
+	Stored time.Time        // the clock of the storage before the first of them was; zero if that is not known
+	Clock  func() time.Time // tells what it says now, or zero; nil if nothing does
+}
+
+// isFresh reports whether nobody can have taken the packs for leftovers.
+func (a *Age) isFresh() bool {
+	if a.Clock == nil || a.Stored.IsZero() {
+		return false
+	}
+	now := a.Clock()
+	return !now.Before(a.Stored) && now.Sub(a.Stored) < freshPack
+}
+
 // SaveIndex stores an index file of packs that were written lately. It makes sure that they are there when the file is: a prune that comes
 // later knows them by the file. The error wraps ErrGone if they are not, and then the file is removed.
-func SaveIndex(ctx context.Context, store Store, records *sealed.Records, file index.File) (pack.ID, error) {
+func SaveIndex(ctx context.Context, store Store, records *sealed.Records, file index.File, age Age) (pack.ID, error) {
 	id, err := records.Save(ctx, sealed.Index, index.Encode(file))
-	if err != nil {
+	if err != nil || age.isFresh() {
 		return id, err
 	}
 	for _, p := range file.Packs {

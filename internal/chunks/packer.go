@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"time"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
@@ -86,11 +87,15 @@ func (p *packer) finish() error {
 // commit makes a pack durable. It goes on when the run has failed elsewhere: what is stored serves the next run.
 func (p *packer) commit(file spool, made index.Pack) error {
 	defer file.w.Close()
-	// A pack of this name would hold the same bytes.
-	if err := file.commit(p.w.outer, pack.Name(p.class, made.ID)); err != nil && !errors.Is(err, fs.ErrExist) {
+	before := p.w.storageTime()
+	err := file.commit(p.w.outer, pack.Name(p.class, made.ID))
+	if errors.Is(err, fs.ErrExist) {
+		err, before = nil, time.Time{} // it holds the same bytes, and may be there for long
+	}
+	if err != nil {
 		return err
 	}
-	return p.w.packDone(p.w.outer, made)
+	return p.w.packDone(p.w.outer, made, before)
 }
 
 // end ends the open pack, or drops it if the run has failed.

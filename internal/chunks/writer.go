@@ -39,6 +39,9 @@ type Options struct {
 	Corrupt func(box []byte)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// StorageTime tells what the clock of the storage said in its latest answer, zero if that is not known. nil stands for a storage that does
+	// not tell: then each pack is looked at once more before it counts.
+	StorageTime func() time.Time
 }
 
 // Writer saves the chunks of one run. Its methods are safe for concurrent use.
@@ -60,6 +63,7 @@ type Writer struct {
 	mu      sync.Mutex // guards what follows
 	claimed map[pack.ChunkID]struct{}
 	rows    []index.Pack // of durable packs that no index file names so far
+	stored  time.Time    // by the clock of the storage, before the first of them was; zero if that is not known
 	rowsLen int
 	bytes   int64 // of the packs in rows
 	began   time.Time
@@ -147,11 +151,22 @@ func (w *Writer) Stats() Stats {
 	return w.stats
 }
 
+// storageTime returns what the clock of the storage said last, zero if that is not known.
+func (w *Writer) storageTime() time.Time {
+	if w.opts.StorageTime == nil {
+		return time.Time{}
+	}
+	return w.opts.StorageTime()
+}
+
 // packDone notes a durable pack, and writes an index file now and then so that an
-// interrupted run leaves what it wrote usable by the next.
-func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
+// interrupted run leaves what it wrote usable by the next. The pack was stored after the clock of the storage said before.
+func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) error {
 	w.set.Add(p)
 	w.mu.Lock()
+	if len(w.rows) == 0 || before.Before(w.stored) {
+		w.stored = before
+	}
 	w.stats.Packs++
 	w.stats.PackBytes += p.Size
 	w.rows = append(w.rows, p)
@@ -177,13 +192,13 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack) error {
 // process would refer to them as if they were.
 func (w *Writer) writeIndex(ctx context.Context) error {
 	w.mu.Lock()
-	rows := w.rows
+	rows, age := w.rows, Age{w.stored, w.opts.StorageTime}
 	w.rows, w.rowsLen, w.bytes, w.written = nil, 0, 0, w.opts.Now()
 	w.mu.Unlock()
 	if len(rows) == 0 {
 		return nil
 	}
-	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows})
+	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows}, age)
 	if err != nil {
 		for _, p := range rows {
 			w.set.Condemn(p.ID)

@@ -216,7 +216,8 @@ func (w *world) storageNow() time.Time {
 }
 
 func (w *world) open(s repo.Store, credential *repo.Credential, now func() time.Time, cache string) (*repo.Repo, error) {
-	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20, CacheDir: cache})
+	_, isFar := s.(*far)
+	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20, CacheDir: cache, OneRun: isFar})
 }
 
 func (w *world) run() {
@@ -407,7 +408,7 @@ func (m *machine) boot() {
 	if m.rng.IntN(3) == 0 {
 		crash = m.rng.IntN(120)
 	}
-	m.store = &unreliable{trace: m.trace, purge: m.w.purge, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
+	m.store = &unreliable{trace: m.trace, purge: m.w.purge, clock: m.w.storageNow, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
 	var st repo.Store = m.store
 	if m.id%2 == 1 {
 		st = &far{m.store}
@@ -568,10 +569,12 @@ type unreliable struct {
 	stalls int
 	trace  func(op, name string, err error)
 	purge  func(id string)
+	clock  func() time.Time // the storage's
 
 	mu         sync.Mutex // guards what follows
 	rng        *rand.Rand
-	crashAfter int // operations; negative for never
+	answered   time.Time // the latest answer, by the storage's clock
+	crashAfter int       // operations; negative for never
 	crashed    bool
 	committing bool // a record stands in pending/ and not in snapshots/
 	copied     int  // packs that were stored meanwhile
@@ -640,6 +643,9 @@ func (u *unreliable) step(op, name string, run func() error) (err error) {
 	if crash || u.dead() {
 		return errCrashed
 	}
+	u.mu.Lock()
+	u.answered = u.clock()
+	u.mu.Unlock()
 	return nil
 }
 
@@ -682,13 +688,19 @@ type far struct{ *unreliable }
 
 func (f *far) Remote() bool { return true }
 
-func (f *far) ListEach(ctx context.Context, prefixes []string, fn func(string, int64, time.Time) error) error {
-	for _, prefix := range slices.Sorted(slices.Values(prefixes)) {
+func (f *far) StorageTime() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.answered
+}
+
+func (f *far) ListEach(ctx context.Context, prefixes, along []string, fn func(string, int64, time.Time) error) ([]string, error) {
+	for _, prefix := range slices.Sorted(slices.Values(slices.Concat(prefixes, along))) {
 		if err := f.List(ctx, prefix, fn); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return along, nil
 }
 
 // Spool keeps the file in memory until it is committed: what was written before has no name, and no effect.

@@ -70,43 +70,80 @@ func (s *Store) list(ctx context.Context, prefix, after string, page int, fn fun
 // ListEach calls fn for each file whose name begins with one of the prefixes, which end in a slash. What stands between two folders is listed as
 // well if it fits into the same request: so it makes one request if all is in a page, and
 // otherwise at most one more for each folder than List would for one after the other. Folders are listed in the order of their names, whatever the order of the prefixes.
-func (s *Store) ListEach(ctx context.Context, prefixes []string, fn func(name string, size int64, modTime time.Time) error) error {
+//
+// Folders in along are listed if that costs no request more; it returns which of them were. fn may be called for some files of others.
+func (s *Store) ListEach(ctx context.Context, prefixes, along []string, fn func(name string, size int64, modTime time.Time) error) (came []string, err error) {
 	prefixes = slices.Sorted(slices.Values(prefixes))
 	var after string
+	var seen span
 	for len(prefixes) > 1 && !s.unsorted.Load() {
 		if err := s.check(ctx); err != nil {
-			return s.wrap("list", prefixes[0], err)
+			return nil, s.wrap("list", prefixes[0], err)
 		}
-		page, err := s.listPage(ctx, max(after, s.location.key(prefixes[0])))
+		from := max(after, s.location.key(prefixes[0]))
+		page, err := s.listPage(ctx, from)
 		if errors.Is(err, errUnsorted) && after == "" {
 			break
 		}
 		if err != nil {
-			return s.wrap("list", prefixes[0], err)
+			return nil, s.wrap("list", prefixes[0], err)
 		}
+		seen.page(from, after, page, s.opts.ListPage)
 		for _, object := range page {
 			name, ok := s.location.name(object.Key)
 			for len(prefixes) > 0 && name > prefixes[0] && !strings.HasPrefix(name, prefixes[0]) {
 				prefixes = prefixes[1:]
 			}
-			if !ok || len(prefixes) == 0 || !strings.HasPrefix(name, prefixes[0]) {
+			within := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+			if !ok || !(len(prefixes) > 0 && within(prefixes[0]) || slices.ContainsFunc(along, within)) {
 				continue
 			}
 			if err := fn(name, object.Size, object.LastModified); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if len(page) < s.opts.ListPage {
-			return nil
+			return seen.whole(s.location, along), nil
 		}
 		after = page[len(page)-1].Key
 	}
 	for _, prefix := range prefixes {
 		if err := s.listAfter(ctx, prefix, after, fn); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return seen.whole(s.location, along), nil
+}
+
+// span is what pages have shown of a bucket without a gap: the keys behind from, to the last one that was seen.
+type span struct {
+	from, to string
+	end      bool // there are none behind
+	parts    []span
+}
+
+// page takes in a page of what comes behind the key from. before is the last key of the page before.
+func (s *span) page(from, before string, page []minio.ObjectInfo, size int) {
+	if s.to != before || from != before {
+		s.parts = append(s.parts, *s)
+		s.from = from
+	}
+	s.to, s.end = from, len(page) < size
+	if len(page) > 0 {
+		s.to = page[len(page)-1].Key
+	}
+}
+
+// whole returns the folders of which everything was seen.
+func (s *span) whole(at Location, folders []string) (out []string) {
+	for _, folder := range folders {
+		begin := at.key(folder)
+		end := begin[:len(begin)-1] + string(begin[len(begin)-1]+1)
+		if slices.ContainsFunc(append(s.parts, *s), func(p span) bool { return p.from <= begin && (p.end || p.to >= end) }) {
+			out = append(out, folder)
+		}
+	}
+	return out
 }
 
 // errUnsorted is the error for a listing that is not in the order of names.

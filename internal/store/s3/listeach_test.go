@@ -53,7 +53,7 @@ func TestListEach(t *testing.T) {
 			}
 			slices.Sort(want)
 			most := total()
-			err := st.ListEach(t.Context(), prefixes, func(name string, size int64, at time.Time) error {
+			_, err := st.ListEach(t.Context(), prefixes, nil, func(name string, size int64, at time.Time) error {
 				if size != int64(len(name)) || at.IsZero() {
 					t.Errorf("%s has %d bytes, stored %v", name, size, at)
 				}

@@ -104,6 +104,7 @@ type Store struct {
 	lacks  atomic.Bool // them, and says so
 	asked  atomic.Bool // whether it heeds conditions
 	closed atomic.Bool
+	latest *atomic.Int64 // time that an answer told, in seconds
 
 	unsorted atomic.Bool // its listings
 
@@ -160,15 +161,16 @@ func newStore(ctx context.Context, location Location, opts Options) (*Store, err
 	if opts.Wrap != nil {
 		trip = opts.Wrap(trip)
 	}
+	latest := new(atomic.Int64)
 	client, err := minio.NewCore(location.Host, &minio.Options{
-		Creds: opts.Credentials, Secure: !location.Plain, Transport: trip, Region: opts.Region, MaxRetries: 1,
+		Creds: opts.Credentials, Secure: !location.Plain, Transport: dated{trip, latest}, Region: opts.Region, MaxRetries: 1,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", fs.ErrInvalid, err)
 	}
 	client.SetAppInfo("snap", "1")
 	s := &Store{
-		location: location, opts: opts, client: *client, http: transport,
+		location: location, opts: opts, client: *client, http: transport, latest: latest,
 		spools: spool.NewPool(opts.MemoryBytes, opts.SpoolDir), requests: make(chan struct{}, opts.Connections),
 	}
 	s.heeds.Store(s3utils.IsAmazonEndpoint(*client.EndpointURL()))

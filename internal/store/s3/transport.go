@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -27,6 +28,32 @@ func newTransport(secure bool, opts Options) (*http.Transport, error) {
 	t.WriteBufferSize = 64 << 10
 	t.ReadBufferSize = 64 << 10
 	return t, nil
+}
+
+// dated is a transport that notes the time in the answers of the server.
+type dated struct {
+	http.RoundTripper
+	latest *atomic.Int64 // seconds
+}
+
+// RoundTrip implements http.RoundTripper.
+func (d dated) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := d.RoundTripper.RoundTrip(r)
+	if err != nil {
+		return resp, err
+	}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		d.latest.Store(at.Unix())
+	}
+	return resp, nil
+}
+
+// StorageTime returns the time that the latest answer told, by the clock of the server and to the second; zero before the first.
+func (s *Store) StorageTime() time.Time {
+	if at := s.latest.Load(); at != 0 {
+		return time.Unix(at, 0)
+	}
+	return time.Time{}
 }
 
 // movingConn is a connection that fails when nothing moves on it for a while,
