@@ -28,7 +28,8 @@ type writing struct {
 	indexes map[pack.ID]bool // index files that were in use then
 	// mustVerify makes sure of the whole tree whatever was seen.
 	mustVerify bool
-	packs      *shown // a listing of them that is young enough to look for those that are lost; nil for none
+	began      time.Time // what others did until then is regarded
+	packs      *shown    // a listing of them that is young enough to look for those that are lost; nil for none
 }
 
 // beginWriting brings the index up to date, before the first chunk is looked up.
@@ -61,18 +62,18 @@ func (r *Repo) beginBackup(ctx context.Context, parent *Snapshot) (*writing, err
 func (r *Repo) beginWritingFrom(ctx context.Context, early *shown) (*writing, error) {
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
-	sync := r.syncIndexLocked
+	sync, began := r.syncIndexLocked, time.Now()
 	if early != nil {
-		sync = func(ctx context.Context) error { return r.syncIndexFrom(ctx, early) }
+		sync, began = func(ctx context.Context) error { return r.syncIndexFrom(ctx, early) }, early.at
 	}
 	if err := sync(ctx); err != nil {
 		return nil, err
 	}
-	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames}, nil
+	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames, began: began}, nil
 }
 
-// freshTime is how old the listing that Open made may be for the first backup. What it does not show is stored once more at worst: what others
-// did since it was made is looked at before the snapshot is stored.
+// freshTime is how old the listing that Open made may be for the first backup, and what others did for a run that stores a record. What a listing does
+// not show is stored once more at worst: it is looked at again when the record stands in pending/.
 const freshTime = time.Minute
 
 // showsIndexes reports whether a listing shows all index files that a snapshot names. The listing may have come by the index files before it came by
@@ -99,8 +100,12 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	if err := w.readBack(ctx, root); err != nil {
 		return fmt.Errorf("read back the snapshot's tree: %w", err)
 	}
-	if err := w.secure(ctx, s); err != nil {
-		return err
+	// What others did is looked at once the record stands in pending/. Of a run that took long it is likely that there is something to copy, which is
+	// better done before.
+	if w.mustVerify || time.Since(w.began) >= freshTime {
+		if err := w.secure(ctx, s); err != nil {
+			return err
+		}
 	}
 	for id := range w.seen {
 		s.Prune = append(s.Prune, id.String())

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/snapkeep/snap/internal/retention"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/pack"
 )
 
 // ForgetPlan decides by a policy which of the snapshots that the filter selects stay, source by source. It
@@ -20,7 +23,32 @@ func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanO
 	if err != nil {
 		return nil, fmt.Errorf("plan what to forget: %w", err)
 	}
+	r.plannedOf(all)
 	return r.planFor(p, matching(all, f), o)
+}
+
+// planned is what a plan was made of.
+type planned struct {
+	all []*Snapshot
+	at  time.Time
+}
+
+// plannedLife is how long what a plan was made of holds for those who carry it out. A plan that somebody was asked about is older.
+const plannedLife = 5 * time.Second
+
+// plannedOf keeps what a plan was made of.
+func (r *Repo) plannedOf(all []*Snapshot) {
+	if r.opts.OneRun {
+		r.planned.Store(&planned{all, time.Now()})
+	}
+}
+
+// standingNow returns all snapshots as the store has them, or had them a moment ago.
+func (r *Repo) standingNow(ctx context.Context) ([]*Snapshot, error) {
+	if p := r.planned.Swap(nil); p != nil && time.Since(p.at) < plannedLife {
+		return p.all, nil
+	}
+	return r.allSnapshots(ctx)
 }
 
 // planFor decides by a policy which of some snapshots stay.
@@ -69,7 +97,7 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	if len(ids) == 0 {
 		return result, nil
 	}
-	all, err := r.allSnapshots(ctx)
+	all, err := r.standingNow(ctx)
 	if err != nil {
 		// What cannot be read can be forgotten nevertheless, and is no snapshot that is left.
 		r.log.Warn("some snapshots cannot be read", "error", err)
@@ -101,6 +129,11 @@ const moveBatch = 500
 
 // forgetAll moves snapshots to the trash, or removes them, and returns those that were there.
 func (r *Repo) forgetAll(ctx context.Context, all []*Snapshot, ids []SnapshotID, now bool) (gone []SnapshotID, err error) {
+	if now {
+		if gone, ids, err = r.removeTogether(ctx, all, ids); err != nil {
+			return gone, err
+		}
+	}
 	for part := range slices.Chunk(ids, moveBatch) {
 		moved := map[SnapshotID]bool{}
 		if !now {
@@ -130,6 +163,43 @@ func (r *Repo) forgetAll(ctx context.Context, all []*Snapshot, ids []SnapshotID,
 		}
 	}
 	return gone, nil
+}
+
+// removeTogether removes the snapshots among ids that are in all, whose records were read a moment ago, if the store can remove many files at once. It
+// returns these, and the ids of the others.
+func (r *Repo) removeTogether(ctx context.Context, all []*Snapshot, ids []SnapshotID) (gone, others []SnapshotID, err error) {
+	_, together := able[bulkDeleter](r.store)
+	if _, protected := able[protector](r.store); !together || protected {
+		return nil, ids, nil
+	}
+	there := make(map[SnapshotID]bool, len(all))
+	for _, s := range all {
+		there[s.ID] = true
+	}
+	for part := range slices.Chunk(ids, moveBatch) {
+		var names []string
+		for _, id := range part {
+			if there[id] {
+				names = append(names, sealed.Pending.Prefix+id.String())
+			} else {
+				others = append(others, id)
+			}
+		}
+		for _, name := range names {
+			names = append(names, sealed.Snapshot.Prefix+name[len(sealed.Pending.Prefix):])
+		}
+		removed, err := r.discardAll(ctx, names)
+		for _, name := range removed {
+			if id, ok := strings.CutPrefix(name, sealed.Snapshot.Prefix); ok {
+				parsed, _ := pack.ParseID(id) // it was made of one
+				gone = append(gone, parsed)
+			}
+		}
+		if err != nil {
+			return gone, others, fmt.Errorf("forget snapshots: %w", err)
+		}
+	}
+	return gone, others, nil
 }
 
 // copyToTrash copies snapshots to the trash and returns those that are there, with whether they were not before.

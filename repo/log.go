@@ -20,7 +20,7 @@ const logVersion = 1
 // Log returns the log of deletions and repairs, oldest first. Entries that others name and that are
 // gone are among them, marked as missing.
 func (r *Repo) Log(ctx context.Context) ([]LogEntry, error) {
-	names, err := r.logNames(ctx)
+	names, err := r.logNames(ctx, r.store)
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
@@ -51,9 +51,9 @@ func (r *Repo) Log(ctx context.Context) ([]LogEntry, error) {
 }
 
 // logNames returns the names of all entries without the folder, in order.
-func (r *Repo) logNames(ctx context.Context) ([]string, error) {
+func (r *Repo) logNames(ctx context.Context, from lister) ([]string, error) {
 	var names []string
-	err := r.store.List(ctx, logPrefix, func(name string, _ int64, _ time.Time) error {
+	err := from.List(ctx, logPrefix, func(name string, _ int64, _ time.Time) error {
 		if kind, _ := classify(name); kind == fileLog {
 			names = append(names, strings.TrimPrefix(name, logPrefix))
 		}
@@ -96,8 +96,11 @@ func decodeRecord(what string, body []byte, v any, got func() int, known int) er
 const logFiles = 10_000
 
 // note appends an entry to the log.
-func (r *Repo) note(ctx context.Context, e LogEntry) error {
-	names, err := r.logNames(ctx)
+func (r *Repo) note(ctx context.Context, e LogEntry) error { return r.noteBehind(ctx, r.store, e) }
+
+// noteBehind appends an entry behind those that from shows.
+func (r *Repo) noteBehind(ctx context.Context, from lister, e LogEntry) error {
+	names, err := r.logNames(ctx, from)
 	if err != nil {
 		return fmt.Errorf("append to the log: %w", err)
 	}

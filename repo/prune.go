@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,8 @@ type pruner struct {
 	purged  map[pack.ID]bool // snapshots that this run takes out of the trash
 	looked  bool             // it is decided which
 	unsure  bool             // what is kept on this machine may be gone from the store
+	listing lister           // shows the folders in standing, for the next look; nil for none
+	log     lister           // shows the log, behind what this run has appended so far
 }
 
 // withDefaults returns the options as they are meant.
@@ -178,7 +181,7 @@ func (p *pruner) expectAlone(ctx context.Context) error {
 	if !p.o.Now || p.session == nil {
 		return nil
 	}
-	alive, err := p.session.others(ctx, p.now, false)
+	alive, err := p.others(ctx)
 	if err != nil {
 		return err
 	}
@@ -190,6 +193,16 @@ func (p *pruner) expectAlone(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrBusy, strings.Join(who, "; "))
 	}
 	return nil
+}
+
+// others returns the runs of others that are alive, by a listing of which the next look makes use.
+func (p *pruner) others(ctx context.Context) ([]*sessionRecord, error) {
+	from, err := listOnce(ctx, p.r.store, slices.Concat(standing, []string{sessionPrefix})...)
+	if err != nil {
+		return nil, err
+	}
+	p.listing = from
+	return p.r.runsOf(ctx, from, p.session, p.now, false)
 }
 
 // condemn decides which packs go, copies out what is needed of them, and says so in a record.
@@ -447,5 +460,5 @@ func (p *pruner) writeLog(ctx context.Context) error {
 	if len(p.removed) == 0 {
 		return nil
 	}
-	return p.r.note(context.WithoutCancel(ctx), LogEntry{What: "prune", Files: p.removed, Bytes: p.result.RemovedBytes, Final: p.o.Now})
+	return p.r.noteBehind(context.WithoutCancel(ctx), p.log, LogEntry{What: "prune", Files: p.removed, Bytes: p.result.RemovedBytes, Final: p.o.Now})
 }

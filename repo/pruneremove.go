@@ -88,7 +88,7 @@ func (p *pruner) waiting(v *view, goes func(pack.ID) bool) {
 func (p *pruner) settle(ctx context.Context, v *view) (bool, error) {
 	for range lookRounds {
 		if p.session != nil {
-			alive, err := p.session.others(ctx, p.now, false)
+			alive, err := p.others(ctx)
 			if err != nil || len(alive) > 0 {
 				return false, err
 			}

@@ -31,10 +31,11 @@ type indexFile struct {
 // tidy removes what earlier prunes have superseded, merges index files, and removes leftovers.
 func (p *pruner) tidy(ctx context.Context, v *view) error {
 	p.merging = p.storageTime(ctx)
-	from, err := listOnce(ctx, p.r.store, sealed.Index.Prefix, sealed.Label.Prefix, sessionPrefix)
+	from, err := listAlong(ctx, p.r.store, []string{sealed.Index.Prefix, sealed.Label.Prefix, sessionPrefix}, []string{logPrefix})
 	if err != nil {
 		return err
 	}
+	p.log = from
 	files, err := p.indexFiles(ctx, from)
 	if err != nil {
 		return err
@@ -174,7 +175,7 @@ func (p *pruner) saveMerged(ctx context.Context, rows []index.Pack, names []pack
 		made, rows = append(made, id), rows[n:]
 	}
 	for _, id := range made {
-		_, at, err := p.r.store.Stat(ctx, sealed.Index.Prefix+id.String())
+		at, err := p.r.storedAt(ctx, sealed.Index.Prefix+id.String())
 		if err != nil {
 			return false, err
 		}

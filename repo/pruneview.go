@@ -36,6 +36,9 @@ func (v *view) young(id pack.ID) bool {
 	return f != nil && f.time > v.before.Unix()
 }
 
+// standing are the folders where records of snapshots stand, in the order in which one goes through them.
+var standing = []string{sealed.Pending.Prefix, sealed.Snapshot.Prefix, sealed.Trash.Prefix}
+
 // look lists everything anew. A snapshot that is moved meanwhile is seen at least once: those that come go through
 // pending/ to snapshots/, those that go from snapshots/ to trash/.
 func (p *pruner) look(ctx context.Context) (*view, error) {
@@ -45,9 +48,11 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 	} else if err := p.spareRuns(ctx, v); err != nil {
 		return nil, err
 	}
-	from, err := listOnce(ctx, p.r.store, sealed.Pending.Prefix, sealed.Snapshot.Prefix, sealed.Trash.Prefix)
-	if err != nil {
-		return nil, err
+	from, err := p.listing, error(nil)
+	if p.listing = nil; from == nil {
+		if from, err = listOnce(ctx, p.r.store, standing...); err != nil {
+			return nil, err
+		}
 	}
 	for _, part := range []struct {
 		prefix string

@@ -81,6 +81,7 @@ type Repo struct {
 	heads   heads
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served for the snapshots
 	fresh   atomic.Pointer[shown] // the same, until it has served the first backup
+	planned atomic.Pointer[planned]
 
 	kept        *cached.Cache   // of metadata, nil for none
 	near        Store           // reads what is kept; store if nothing is

@@ -61,10 +61,10 @@ func TestRunsMakeFewRequests(t *testing.T) {
 		}
 	}
 	run("snapshots that nobody has read", 4, list(1))
-	run("a backup behind one of another machine", 21, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
+	run("a backup behind one of another machine", 16, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
 	run("snapshots", 3, list(2))
-	run("a backup", 19, func(r *Repo) { mustBack(t, r, "one", randomFiles(3, 4, 100_000)) })
-	run("another source", 19, func(r *Repo) { mustBack(t, r, "other", randomFiles(5, 4, 100_000)) })
+	run("a backup", 14, func(r *Repo) { mustBack(t, r, "one", randomFiles(3, 4, 100_000)) })
+	run("another source", 14, func(r *Repo) { mustBack(t, r, "other", randomFiles(5, 4, 100_000)) })
 	run("a look at each file", 4, func(r *Repo) {
 		all, err := r.Snapshots(t.Context(), Filter{})
 		if err != nil {
@@ -81,9 +81,21 @@ func TestRunsMakeFewRequests(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	run("a prune", 12, func(r *Repo) { mustPrune(t, r, PruneOptions{}) })
+	run("a prune", 11, func(r *Repo) { mustPrune(t, r, PruneOptions{}) })
+	run("forget and prune without a grace", 25, func(r *Repo) {
+		plan, err := r.ForgetPlan(t.Context(), Policy{KeepLast: 1}, Filter{}, ForgetPlanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Forget(t.Context(), plan.Remove(), ForgetOptions{Now: true}); err != nil {
+			t.Error(err)
+		}
+		if result := mustPrune(t, r, PruneOptions{Now: true}); result.RemovedPacks == 0 {
+			t.Error("no pack was removed")
+		}
+	})
 	if err := os.RemoveAll(cache); err != nil {
 		t.Fatal(err)
 	}
-	run("a backup without what was kept", 28, func(r *Repo) { mustBack(t, r, "one", randomFiles(4, 4, 100_000)) })
+	run("a backup without what was kept", 23, func(r *Repo) { mustBack(t, r, "one", randomFiles(4, 4, 100_000)) })
 }

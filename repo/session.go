@@ -180,8 +180,19 @@ func (s *session) storageNow(ctx context.Context) (time.Time, error) {
 	if s.err != nil {
 		return time.Time{}, s.err
 	}
-	s.asked.Do(func() { _, s.at, s.atErr = s.r.store.Stat(ctx, s.name(0)) })
+	s.asked.Do(func() { s.at, s.atErr = s.r.storedAt(ctx, s.name(0)) })
 	return s.at.Add(time.Since(s.local)), s.atErr
+}
+
+// storedAt returns when a file was stored, by the clock of the storage. That was a moment ago: the time of the latest answer will do.
+func (r *Repo) storedAt(ctx context.Context, name string) (time.Time, error) {
+	if clock, ok := able[storageClock](r.store); ok {
+		if at := clock.StorageTime(); !at.IsZero() {
+			return at, nil
+		}
+	}
+	_, at, err := r.store.Stat(ctx, name)
+	return at, err
 }
 
 // others returns the runs of others that are alive. Dead ones are removed unless keep is set.

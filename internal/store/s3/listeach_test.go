@@ -60,13 +60,50 @@ func TestListEach(t *testing.T) {
 				got = append(got, name)
 				return nil
 			})
+			requests := total()
 			if err != nil || !slices.Equal(got, want) {
 				t.Errorf("pages of %d, %v: %v, %v, want %v", page, prefixes, got, err, want)
 			}
-			if n := total(); n > most+len(prefixes)-1 && len(prefixes) > 0 || page == 1000 && len(prefixes) > 0 && n != 1 {
+			for _, along := range choices {
+				if _, err := st.ListEach(t.Context(), prefixes, nil, func(string, int64, time.Time) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				without := total()
+				checkAlong(t, st, prefixes, along)
+				if n := total(); n != without {
+					t.Errorf("pages of %d, %v and %v along: %d requests, %d without", page, prefixes, along, n, without)
+				}
+			}
+			if n := requests; n > most+len(prefixes)-1 && len(prefixes) > 0 || page == 1000 && len(prefixes) > 0 && n != 1 {
 				t.Errorf("pages of %d, %v: %d requests, and %d one by one", page, prefixes, n, most)
 			}
 		}
 		st.Close()
+	}
+}
+
+// checkAlong lists folders, and others along with them: of those that came, and of those that were asked for, all files are there.
+func checkAlong(t *testing.T, st *s3.Store, prefixes, along []string) {
+	t.Helper()
+	got := map[string]bool{}
+	came, err := st.ListEach(t.Context(), prefixes, along, func(name string, _ int64, _ time.Time) error {
+		got[name] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := map[string]int{"data/": 9, "index/": 3, "keys/": 1, "meta/": 4, "prune/": 2, "snapshots/": 5, "trash/": 1}
+	for _, folder := range append(came, prefixes...) {
+		for i := range sizes[folder] {
+			if name := fmt.Sprint(folder, i); !got[name] {
+				t.Errorf("%v and %v along: %v came, without %s", prefixes, along, came, name)
+			}
+		}
+	}
+	for _, folder := range came {
+		if !slices.Contains(along, folder) {
+			t.Errorf("%s came, which nobody asked for", folder)
+		}
 	}
 }
