@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 )
 
 // MaxNameBytes is the longest name a store accepts.
@@ -38,3 +40,21 @@ func CheckName(name string) error {
 func isNameByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
 }
+
+// CheckFree is the start of each method that takes a name, of a store that keeps temporary files in the folder temp: no file of
+// the store lies there. The error is that of ctx, of CheckName, or wraps fs.ErrInvalid.
+func CheckFree(ctx context.Context, name, temp string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if IsIn(temp, name) {
+		return fmt.Errorf("%s is the folder for temporary files: %w", temp, fs.ErrInvalid)
+	}
+	return nil
+}
+
+// IsIn reports whether name is that of a folder, or of something in it.
+func IsIn(folder, name string) bool { return name == folder || strings.HasPrefix(name, folder+"/") }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/snapkeep/snap/internal/durable"
 	"github.com/snapkeep/snap/internal/store"
 )
 
@@ -22,7 +23,7 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(name string, si
 	folder := "."
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		folder = prefix[:i]
-		if store.CheckName(folder) != nil || isTemp(folder) {
+		if store.CheckName(folder) != nil || store.IsIn(durable.TempName, folder) {
 			return l.check() // no file has such a name
 		}
 	}
@@ -129,7 +130,7 @@ func (l *lister) entry(in *listedFolder, entry fs.FileInfo) error {
 	if in.name != "." {
 		name = in.name + "/" + name
 	}
-	if store.CheckName(name) != nil || isTemp(name) {
+	if store.CheckName(name) != nil || store.IsIn(durable.TempName, name) {
 		return nil
 	}
 	matches := strings.HasPrefix(name, l.prefix)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/snapkeep/snap/internal/durable"
 	"github.com/snapkeep/snap/internal/store"
 )
 
@@ -22,7 +23,7 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(name string, si
 	folder := ""
 	if i := strings.LastIndexByte(prefix, '/'); i >= 0 {
 		folder = prefix[:i]
-		if store.CheckName(folder) != nil || isTemp(folder) {
+		if store.CheckName(folder) != nil || store.IsIn(durable.TempName, folder) {
 			folder = "." // no file has such a name
 		}
 	}
@@ -42,7 +43,7 @@ func (s *Store) List(ctx context.Context, prefix string, fn func(name string, si
 		for i, entries := range listings {
 			for _, entry := range entries {
 				name := path.Join(batch[i], entry.Name())
-				if store.CheckName(name) != nil || isTemp(name) {
+				if store.CheckName(name) != nil || store.IsIn(durable.TempName, name) {
 					continue
 				}
 				matches := strings.HasPrefix(name, prefix)

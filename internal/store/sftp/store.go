@@ -3,11 +3,9 @@ package sftp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -165,24 +163,8 @@ func (s *Store) Close() error {
 // path returns where a file is on the server.
 func (s *Store) path(name string) string { return path.Join(s.location.Path, name) }
 
-// checkName is the start of each method that takes a name.
 func (s *Store) checkName(ctx context.Context, name string) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	if err := store.CheckName(name); err != nil {
-		return err
-	}
-	if isTemp(name) {
-		return fmt.Errorf("%s is the folder for temporary files: %w", durable.TempName, fs.ErrInvalid)
-	}
-	return nil
-}
-
-// isTemp reports whether name is that of the folder for temporary files or of
-// something in it.
-func isTemp(name string) bool {
-	return name == durable.TempName || strings.HasPrefix(name, durable.TempName+"/")
+	return store.CheckFree(ctx, name, durable.TempName)
 }
 
 // wrap adds the operation and the file to an error.

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"sync"
@@ -182,4 +183,43 @@ func (b *Buffer) Close() error {
 		return b.file.Close()
 	}
 	return nil
+}
+
+// Sender is what a store does for its files without a name.
+type Sender struct {
+	// Put stores a buffer under a name that is not taken.
+	Put func(ctx context.Context, name string, data *Buffer) error
+	// Wrap adds the operation and the file to an error; nil stays nil.
+	Wrap func(op, name string, err error) error
+}
+
+// unnamed is a file being written; commit and Close end it.
+type unnamed struct {
+	Sender
+	data  *Buffer
+	ended bool
+}
+
+// Unnamed returns a file as store.Spooler has it. It is sent when it gets its name.
+func (p *Pool) Unnamed(s Sender) (io.WriteCloser, func(ctx context.Context, name string) error) {
+	w := &unnamed{Sender: s, data: p.New()}
+	return w, w.commit
+}
+
+func (w *unnamed) Write(p []byte) (int, error) {
+	n, err := w.data.Write(p)
+	return n, w.Wrap("spool", "", err)
+}
+
+func (w *unnamed) commit(ctx context.Context, name string) error {
+	if w.ended {
+		return w.Wrap("create", name, fs.ErrClosed)
+	}
+	w.ended = true
+	return w.Wrap("create", name, errors.Join(w.Put(ctx, name, w.data), w.data.Close()))
+}
+
+func (w *unnamed) Close() error {
+	w.ended = true
+	return w.Wrap("spool", "", w.data.Close())
 }
