@@ -88,6 +88,11 @@ func (a *app) backup(ctx context.Context, args []string, f *backupFlags) error {
 			return err
 		}
 	}
+	if src.begin != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		src.begin(ctx)
+	}
 	return a.withRepoAt(ctx, at, func(r *repo.Repo) error {
 		if f.parent != "" {
 			if o.Parent, err = r.Find(ctx, f.parent, repo.Filter{}); err != nil {

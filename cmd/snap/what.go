@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -56,6 +57,7 @@ func (w *whatFlags) register(f *pflag.FlagSet) {
 // sourceChoice is what a backup reads, and how the snapshot describes it.
 type sourceChoice struct {
 	source   repo.Source
+	begin    func(ctx context.Context) // lists files before the repository is open; nil for a source that has none
 	paths    []string
 	excludes []string
 	parts    []snapshot.Part
@@ -90,7 +92,7 @@ func (a *app) source(args []string, w *whatFlags) (*sourceChoice, error) {
 
 // merge returns both side by side.
 func (c *sourceChoice) merge(other *sourceChoice) *sourceChoice {
-	return &sourceChoice{source: repo.Merge(c.source, other.source), paths: append(c.paths, other.paths...),
+	return &sourceChoice{source: repo.Merge(c.source, other.source), begin: c.begin, paths: append(c.paths, other.paths...),
 		excludes: c.excludes, parts: append(c.parts, other.parts...)}
 }
 
@@ -114,7 +116,7 @@ func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
 	if err != nil {
 		return nil, usageError("%v", err)
 	}
-	choice := &sourceChoice{source: src, paths: src.Roots(), excludes: patterns}
+	choice := &sourceChoice{source: src, begin: src.Begin, paths: src.Roots(), excludes: patterns}
 	for _, p := range choice.paths {
 		choice.parts = append(choice.parts, snapshot.Part{Name: snapshot.Bytes(p), Kind: snapshot.PartTree, Path: snapshot.Bytes(p)})
 	}

@@ -82,12 +82,17 @@ func (a *ahead) take(name string) (found *early, passed []*early) {
 
 // begin opens the next folders, and lists each on the side.
 func (d *dir) begin(ctx context.Context) {
-	for a := &d.ahead; len(a.begun) < d.w.o.Ahead && len(a.begun) < len(a.below); {
+	for a := &d.ahead; len(a.begun) < d.w.ahead && len(a.begun) < len(a.below); {
 		c := a.below[len(a.begun)]
 		sub, err := d.open(c)
 		if err != nil {
 			// OpenDir says why when the walk comes to it.
 			a.below = slices.Delete(a.below, len(a.begun), len(a.begun)+1)
+			continue
+		}
+		if e := sub.early; e != nil { // listed already
+			e.name, e.dir = c.name, sub
+			a.begun = append(a.begun, e)
 			continue
 		}
 		e := &early{name: c.name, dir: sub, done: make(chan struct{})}

@@ -44,7 +44,7 @@ func (d *dir) readNames(l *listing, most int) error {
 // List reads the folder and looks at its entries.
 func (d *dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
 	stats, problems, err := d.firstList(ctx)
-	if err == nil && d.w.o.Ahead > 0 {
+	if err == nil && d.w.ahead > 0 {
 		d.mu.Lock()
 		d.ahead.expect(stats)
 		d.mu.Unlock()
@@ -215,9 +215,17 @@ func (d *dir) open(c child) (*dir, error) {
 			return nil, err
 		}
 	}
-	sub := &dir{w: d.w, fd: fd}
-	sub.path, sub.states = d.enter(c.name)
-	return sub, nil
+	path, states := d.enter(c.name)
+	return d.w.dir(fd, path, states), nil
+}
+
+// dir returns an open folder.
+func (w *walk) dir(fd int, path string, states []filter.State) *dir {
+	d := &dir{w: w, fd: fd, path: path, states: states}
+	if w.scout != nil {
+		d.early = w.scout.take(d)
+	}
+	return d
 }
 
 // openError names an error of opening an entry.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ import (
 
 // Source reads local files. It may be used by several goroutines at once.
 type Source struct {
+	scout   atomic.Pointer[scout] // of Begin, until Root takes it
 	o       Options
 	markers []source.Marker
 	roots   []string       // absolute, rising, none within another
@@ -111,12 +113,23 @@ func (s *Source) Roots() []string { return append([]string(nil), s.roots...) }
 type walk struct {
 	*Source
 	devices map[uint64]bool // file systems to stay on; nil for all
+	ahead   int             // folders that are listed ahead
+	scout   *scout          // what it has found serves this walk; nil for none
 }
 
 // Root opens "/". It looks at all roots first and fails with a RootError for each
 // that cannot be looked at, joined.
 func (s *Source) Root(ctx context.Context) (source.Dir, error) {
-	w := &walk{Source: s}
+	w := &walk{Source: s, ahead: s.o.Ahead, scout: s.scout.Swap(nil)}
+	if w.scout != nil {
+		w.scout.cancel()
+		<-w.scout.ended
+	}
+	return s.open(ctx, w)
+}
+
+// open opens "/" for a walk.
+func (s *Source) open(ctx context.Context, w *walk) (source.Dir, error) {
 	if s.o.OneFileSystem {
 		w.devices = map[uint64]bool{}
 	}
@@ -154,7 +167,7 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 	if err != nil {
 		return nil, &RootError{Path: "/", Err: err}
 	}
-	return &dir{w: w, fd: fd, path: "/", states: states}, nil
+	return w.dir(fd, "/", states), nil
 }
 
 // follows reports whether a link at path, on the way to a root, may be followed.
