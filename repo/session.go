@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/user"
 	"sync"
 	"time"
 
+	"github.com/snapkeep/snap/internal/accounts"
 	"github.com/snapkeep/snap/internal/sealed"
 )
 
@@ -71,9 +71,7 @@ func (r *Repo) enter(ctx context.Context, what string) *session {
 	s.run = hex.EncodeToString(random[:])
 	s.body = sessionRecord{Version: sessionVersion, What: what, PID: os.Getpid(), Place: processPlace(), Time: r.now().UTC()}
 	s.body.Host, _ = os.Hostname()
-	if u, err := user.Current(); err == nil {
-		s.body.User = u.Username
-	}
+	s.body.User = accounts.Current()
 	s.done.Go(func() { s.renew(context.WithoutCancel(ctx)) })
 	return s
 }

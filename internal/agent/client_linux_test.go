@@ -18,6 +18,7 @@ import (
 
 	"github.com/snapkeep/snap/chunker"
 	"github.com/snapkeep/snap/internal/protocol"
+	"github.com/snapkeep/snap/internal/tree"
 )
 
 // patience is how long tests wait for what has to happen.
@@ -162,13 +163,20 @@ func (c *client) begin(m protocol.BeginRequest) (map[string]*protocol.Error, err
 // list lists a directory.
 func (c *client) list(path string) (names []string, err error) {
 	c.t.Helper()
+	err = c.entries(path, func(e *tree.Entry) { names = append(names, e.Name) })
+	return names, err
+}
+
+// entries lists a directory and calls each with its entries.
+func (c *client) entries(path string, each func(*tree.Entry)) error {
+	c.t.Helper()
 	b, err := c.ask(protocol.List, &protocol.ListRequest{Dirs: []protocol.DirQuestion{{Path: path}}})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	parseErr := protocol.ParseDirAnswers(b, func(a *protocol.DirAnswer) error {
 		for i := range a.Entries {
-			names = append(names, a.Entries[i].Name)
+			each(&a.Entries[i])
 		}
 		if a.Err != nil {
 			err = a.Err
@@ -178,7 +186,7 @@ func (c *client) list(path string) (names []string, err error) {
 	if parseErr != nil {
 		c.t.Fatal(parseErr)
 	}
-	return names, err
+	return err
 }
 
 // read reads a file.
@@ -253,6 +261,12 @@ type child struct {
 // startChild starts this test program as an agent.
 func startChild(t testing.TB, policy string, env ...string) *child {
 	t.Helper()
+	return startChildIn(t, nil, policy, env...)
+}
+
+// startChildIn starts this test program as an agent, by a command such as the result of sshdtest.NewMachine.
+func startChildIn(t testing.TB, inside []string, policy string, env ...string) *child {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "agent.yaml")
 	if err := os.WriteFile(file, []byte(policy), 0o644); err != nil {
 		t.Fatal(err)
@@ -261,7 +275,8 @@ func startChild(t testing.TB, policy string, env ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: exec.Command(exe), stderr: &strings.Builder{}}
+	args := append(slices.Clone(inside), exe)
+	c := &child{cmd: exec.Command(args[0], args[1:]...), stderr: &strings.Builder{}}
 	c.cmd.Env = append(slices.Clone(os.Environ()), append(env, childPolicy+"="+file)...)
 	c.cmd.Stderr = c.stderr
 	stdin, err := c.cmd.StdinPipe()

@@ -5,6 +5,7 @@ package archtest
 // programs in folders called generate, serve tests and may import more.
 const packages = `
 internal/wire:
+internal/accounts:
 internal/freelist:
 internal/compress: internal/freelist
 internal/seal:
@@ -28,7 +29,7 @@ internal/inode: internal/tree
 
 internal/store:
 internal/ratelimit: internal/store
-internal/sshconn:
+internal/sshconn: internal/accounts
 internal/store/spool: internal/store
 internal/store/mem: internal/store
 internal/store/faulty: internal/store internal/store/mem
@@ -40,7 +41,7 @@ internal/store/s3: internal/store internal/store/spool
 internal/source: internal/tree pack
 internal/source/iofs: internal/source internal/tree
 internal/source/stream: internal/source internal/tree
-internal/source/local: internal/filter internal/inode internal/source internal/tree
+internal/source/local: internal/accounts internal/filter internal/inode internal/source internal/tree
 internal/source/sftp: internal/filter internal/source internal/tree
 internal/target: internal/inode internal/tree
 internal/protocol: chunker internal/compress internal/source internal/tree internal/wire pack
@@ -56,11 +57,11 @@ internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
-repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+repo: chunker index internal/accounts internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
 internal/config: internal/filter
 internal/enrol: internal/sshconn
 internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/sftp internal/source/stream internal/sshconn internal/tree repo
-cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/source/sftp internal/sshconn internal/term internal/tree internal/udiff pack repo
+cmd/snap: index internal/accounts internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/source/sftp internal/sshconn internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
@@ -90,8 +91,8 @@ internal/goldentest/generate: internal/goldentest internal/keyring internal/veri
 // first line that fits counts. Packages for tests are not asked about the standard library.
 const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
-os/user: internal/source/local internal/sshconn repo cmd/snap
-os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
+os/user:
+os: internal/accounts internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
 syscall: internal/agent internal/pull internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
 unsafe: internal/agent internal/inode internal/target
 golang.org/x/sys: internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/looptest internal/goldentest/generate cmd/snap

@@ -7,10 +7,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/snapkeep/snap/internal/accounts"
 )
 
 const (
@@ -247,12 +248,5 @@ func expandHome(name, home string) string {
 // expand replaces the tokens of ssh_config(5) that are known here.
 func (t *target) expand(name, home string) string {
 	return expandHome(strings.NewReplacer("%%", "%", "%d", home, "%h", t.host, "%n", t.alias, "%p", strconv.Itoa(t.port),
-		"%r", t.user, "%u", currentUser()).Replace(name), home)
-}
-
-func currentUser() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return os.Getenv("USER")
+		"%r", t.user, "%u", accounts.Current()).Replace(name), home)
 }

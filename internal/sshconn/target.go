@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/snapkeep/snap/internal/accounts"
 )
 
 const defaultPort = 22
@@ -97,7 +99,7 @@ func (d *Dialer) resolve(a Address) (*target, error) {
 			return nil, err
 		}
 	}
-	t := &target{alias: a.Host, host: a.Host, user: first(a.User, s.user, currentUser()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
+	t := &target{alias: a.Host, host: a.Host, user: first(a.User, s.user, accounts.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
 	if s.hostName != "" {
 		t.host = strings.NewReplacer("%%", "%", "%h", a.Host).Replace(s.hostName)
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 // Describe reads what List did not.
-func (d *dir) Describe(_ context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
+func (d *dir) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
 	if own, ok := f.(*file); ok && own != nil {
-		d.w.owners.fill(st, e)
+		d.w.owner(ctx, st, e)
 		return d.fill(own.fd, false, true, st, e)
 	}
 	flags := unix.O_PATH
@@ -25,21 +25,26 @@ func (d *dir) Describe(_ context.Context, st *tree.Stat, e *tree.Entry, f source
 			flags |= unix.O_DIRECTORY
 		}
 		if fd, err := inode.OpenQuiet(d.fd, st.Name, flags&^unix.O_PATH); err == nil {
-			return d.describeFd(st, e, fd, false, nil)
+			return d.describeFd(ctx, st, e, fd, false, nil)
 		}
 	}
 	fd, err := inode.OpenAt(d.fd, st.Name, flags, 0)
-	return d.describeFd(st, e, fd, true, err)
+	return d.describeFd(ctx, st, e, fd, true, err)
 }
 
 // describeFd describes the file fd, if err is nil, and closes it.
-func (d *dir) describeFd(st *tree.Stat, e *tree.Entry, fd int, isPath bool, err error) error {
-	d.w.owners.fill(st, e)
+func (d *dir) describeFd(ctx context.Context, st *tree.Stat, e *tree.Entry, fd int, isPath bool, err error) error {
+	d.w.owner(ctx, st, e)
 	if err != nil {
 		return d.openError(st, err)
 	}
 	defer inode.Close(fd)
 	return d.fill(fd, isPath, false, st, e)
+}
+
+// owner sets the names of the owner that st gives by number.
+func (s *Source) owner(ctx context.Context, st *tree.Stat, e *tree.Entry) {
+	e.User, e.Group = s.names.User(ctx, st.UID), s.names.Group(ctx, st.GID)
 }
 
 // fill reads from the open file fd. checked says that it is known to be of the right kind.

@@ -185,11 +185,11 @@ func (j *joint) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f so
 		fd, err := j.openWay(j.fd, st.Name, path, unix.O_RDONLY)
 		if err != nil {
 			fd, err = j.openWay(j.fd, st.Name, path, unix.O_PATH)
-			return j.describeFd(st, e, fd, true, err)
+			return j.describeFd(ctx, st, e, fd, true, err)
 		}
-		return j.describeFd(st, e, fd, false, nil)
+		return j.describeFd(ctx, st, e, fd, false, nil)
 	case st.Kind == tree.Regular && j.readsDevice(st.Name):
-		j.w.owners.fill(st, e)
+		j.w.owner(ctx, st, e)
 		return nil
 	}
 	return j.dir.Describe(ctx, st, e, f)
