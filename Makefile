@@ -1,6 +1,8 @@
 # Everything is plain go; these are names for it. docs/testing.md says what each target proves.
 GO ?= go
 FUZZTIME ?= 10s
+# The program is linked without C (docs/decisions/0014-linked-without-c.md), and tested as it is built.
+export CGO_ENABLED ?= 0
 
 .PHONY: all build test demo race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak cluster-test
 
@@ -19,6 +21,8 @@ demo: install-test-tools
 install-test-tools:
 	@.ci/install-test-tools
 
+# The race detector is written in C.
+race: export CGO_ENABLED = 1
 race:
 	$(GO) test -race -short -timeout 30m ./index ./repo ./internal/backup ./internal/agent ./internal/chunks ./internal/durable ./internal/pull \
 		./internal/keyring ./internal/restore ./internal/source/... ./internal/store/... ./internal/target

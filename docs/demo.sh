@@ -58,7 +58,7 @@ backup() { printf '\nbackup# %s\n' "$1"; on backup "$1"; }
 web1() { printf '\nweb1# %s\n' "$1"; on web1 "$1"; }
 
 say "Two machines: web1, which runs a site, and backup"
-go build -trimpath -o "$tmp/snap" ./cmd/snap
+CGO_ENABLED=0 go build -trimpath -o "$tmp/snap" ./cmd/snap
 machine web1
 machine backup
 ip link add eth0 netns ${first[web1]} type veth peer name eth0 netns ${first[backup]}

@@ -11,12 +11,19 @@ import (
 	"github.com/snapkeep/snap/internal/sshdtest"
 )
 
+// buildProgram returns the command that builds the program as users build it.
+func buildProgram(name string) *exec.Cmd {
+	c := exec.Command("go", "build", "-trimpath", "-o", name, ".")
+	c.Env = append(c.Environ(), "CGO_ENABLED=0")
+	return c
+}
+
 // liveCommand is `live NAME`: a machine that nothing of snap is on yet. $NAME is the address of its administrator, $NAME_PORT the port, $NAME_KEY
 // the administrator's key, $NAME_KNOWN a known_hosts file, and $SNAP_PROGRAM the program as it is installed on other machines.
 func liveCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	build := sync.OnceValues(func() (string, error) {
 		name := filepath.Join(t.TempDir(), "snap")
-		return name, exec.Command("go", "build", "-o", name, ".").Run()
+		return name, buildProgram(name).Run()
 	})
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) != 1 {

@@ -66,7 +66,9 @@ type pullFigures struct {
 func newPullBench(t *testing.T, tree string) *pullBench {
 	b := &pullBench{t: t, dir: t.TempDir(), source: tree, spent: map[string][]pullFigures{}}
 	b.live, b.snap = filepath.Join(b.dir, "live"), filepath.Join(b.dir, "bin")
-	b.must("go", "build", "-trimpath", "-o", b.snap, ".")
+	if out, err := buildProgram(b.snap).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	b.ssh = sshdtest.Start(t, sshdtest.Options{})
 	b.slow = proxytest.Start(t, b.ssh.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: 25 * time.Millisecond} })
 	b.ssh.AddKnownPort(b.slow.Port())

@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 // build builds the program once.
 var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(programs, "snap")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/snapkeep/snap/cmd/snap").CombinedOutput()
+	cmd := exec.Command("go", "build", "-o", path, "github.com/snapkeep/snap/cmd/snap")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0") // as users build it
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
