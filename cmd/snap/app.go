@@ -90,7 +90,7 @@ configuration folder, and says where both are.`,
 	})
 	a.global.register(root.PersistentFlags())
 	root.AddGroup(groups...)
-	for _, c := range a.commands() {
+	for _, c := range a.made() {
 		root.AddCommand(c)
 	}
 	root.SetHelpCommand(a.helpCommand(root))
@@ -106,16 +106,38 @@ var groups = []*cobra.Group{
 	{ID: "keep", Title: "Looking after the repository:"},
 }
 
-func (a *app) commands() []*cobra.Command {
-	return []*cobra.Command{
-		a.initCommand(), a.backupCommand(), a.tagCommand(), a.pinCommand(), a.unpinCommand(), a.copyCommand(), a.replicateCommand(),
-		a.pullCommand(), a.verifyCommand(), a.sourceCommand(), a.configCommand(), a.agentCommand(),
-		a.snapshotsCommand(), a.restoreCommand(), a.lsCommand(), a.findCommand(), a.historyCommand(), a.diffCommand(), a.dumpCommand(),
-		a.mountCommand(),
-		a.policyCommand(), a.settingsCommand(), a.retentionCommand(), a.forgetCommand(), a.undeleteCommand(), a.pruneCommand(), a.spaceCommand(), a.statsCommand(), a.logCommand(), a.cacheCommand(),
-		a.lockCommand(), a.checkCommand(), a.scrubCommand(), a.repairCommand(), a.keyCommand(), a.catCommand(),
-		a.versionCommand(), a.completionCommand(), a.exitCodesCommand(), a.environmentCommand(),
+// commands make the commands below the first, by name.
+var commands = []struct {
+	name string
+	make func(*app) *cobra.Command
+}{
+	{"init", (*app).initCommand}, {"backup", (*app).backupCommand}, {"tag", (*app).tagCommand}, {"pin", (*app).pinCommand},
+	{"unpin", (*app).unpinCommand}, {"copy", (*app).copyCommand}, {"replicate", (*app).replicateCommand},
+	{"pull", (*app).pullCommand}, {"verify", (*app).verifyCommand}, {"source", (*app).sourceCommand},
+	{"config", (*app).configCommand}, {"agent", (*app).agentCommand}, {"snapshots", (*app).snapshotsCommand},
+	{"restore", (*app).restoreCommand}, {"ls", (*app).lsCommand}, {"find", (*app).findCommand},
+	{"history", (*app).historyCommand}, {"diff", (*app).diffCommand}, {"dump", (*app).dumpCommand},
+	{"mount", (*app).mountCommand}, {"policy", (*app).policyCommand}, {"settings", (*app).settingsCommand},
+	{"retention", (*app).retentionCommand}, {"forget", (*app).forgetCommand}, {"undelete", (*app).undeleteCommand},
+	{"prune", (*app).pruneCommand}, {"space", (*app).spaceCommand}, {"stats", (*app).statsCommand}, {"log", (*app).logCommand},
+	{"cache", (*app).cacheCommand}, {"lock", (*app).lockCommand}, {"check", (*app).checkCommand}, {"scrub", (*app).scrubCommand},
+	{"repair", (*app).repairCommand}, {"key", (*app).keyCommand}, {"cat", (*app).catCommand}, {"version", (*app).versionCommand},
+	{"completion", (*app).completionCommand}, {"exit-codes", (*app).exitCodesCommand},
+	{"environment", (*app).environmentCommand},
+}
+
+// made returns the commands, or the only one that can be meant: a program that is started for a moment makes no more than
+// it needs.
+func (a *app) made() (all []*cobra.Command) {
+	for _, c := range commands {
+		if len(a.args) > 0 && a.args[0] == c.name {
+			return []*cobra.Command{c.make(a)}
+		}
 	}
+	for _, c := range commands {
+		all = append(all, c.make(a))
+	}
+	return all
 }
 
 // noSuchCommand says that the first argument names no command.

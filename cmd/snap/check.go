@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/snapkeep/snap/internal/progress"
 	"github.com/snapkeep/snap/internal/term"
@@ -41,7 +42,7 @@ Nothing is changed. Damage gives exit code 30, and names the files that it affec
 		Args:        noArgs,
 		Annotations: safe("nothing was changed"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.Subset != "" && !subsets.MatchString(o.Subset) {
+			if o.Subset != "" && !subsets().MatchString(o.Subset) {
 				return usageError("--read-data-subset: %q is not n/t, a share in %%, or a size", o.Subset)
 			}
 			var err error
@@ -68,7 +69,9 @@ Nothing is changed. Damage gives exit code 30, and names the files that it affec
 }
 
 // subsets is what --read-data-subset may be.
-var subsets = regexp.MustCompile(`^([0-9]+/[0-9]+|[0-9.]+%|[0-9.]+ *[bkmgtBKMGT]?i?[bB]?)$`)
+var subsets = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9]+/[0-9]+|[0-9.]+%|[0-9.]+ *[bkmgtBKMGT]?i?[bB]?)$`)
+})
 
 func (a *app) check(ctx context.Context, r *repo.Repo, o repo.CheckOptions, maxAge string) error {
 	at, err := a.place()

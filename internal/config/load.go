@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -117,10 +118,14 @@ func parse(data []byte) (*Config, error) {
 }
 
 // unknown is what the decoder says of a field that is not there.
-var unknown = regexp.MustCompile(`field (.+) not found in type config\.(\w+)`)
+var unknown = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`field (.+) not found in type config\.(\w+)`)
+})
 
 // mismatch is what it says of a value of another kind.
-var mismatch = regexp.MustCompile(`cannot unmarshal !!\w+ ?(.*) into (\S+)$`)
+var mismatch = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`cannot unmarshal !!\w+ ?(.*) into (\S+)$`)
+})
 
 // wanted says what a field of a Go type is written as.
 func wanted(goType string) string {
@@ -149,12 +154,12 @@ func explain(err error) error {
 	}
 	var lines []string
 	for _, e := range te.Errors {
-		e = unknown.ReplaceAllStringFunc(e, func(s string) string {
-			m := unknown.FindStringSubmatch(s)
+		e = unknown().ReplaceAllStringFunc(e, func(s string) string {
+			m := unknown().FindStringSubmatch(s)
 			return suggest(m[1], m[2])
 		})
-		lines = append(lines, mismatch.ReplaceAllStringFunc(e, func(s string) string {
-			m := mismatch.FindStringSubmatch(s)
+		lines = append(lines, mismatch().ReplaceAllStringFunc(e, func(s string) string {
+			m := mismatch().FindStringSubmatch(s)
 			return strings.TrimSpace(fmt.Sprintf("%s is needed here, not %s", wanted(m[2]), strings.ReplaceAll(m[1], "`", `"`)))
 		}))
 	}
