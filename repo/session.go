@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/snapkeep/snap/internal/accounts"
+	"github.com/snapkeep/snap/internal/nss"
 	"github.com/snapkeep/snap/internal/sealed"
 )
 
@@ -71,7 +71,7 @@ func (r *Repo) enter(ctx context.Context, what string) *session {
 	s.run = hex.EncodeToString(random[:])
 	s.body = sessionRecord{Version: sessionVersion, What: what, PID: os.Getpid(), Place: processPlace(), Time: r.now().UTC()}
 	s.body.Host, _ = os.Hostname()
-	s.body.User = accounts.Current()
+	s.body.User = nss.Current()
 	s.done.Go(func() { s.renew(context.WithoutCancel(ctx)) })
 	return s
 }

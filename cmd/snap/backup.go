@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/snapkeep/snap/internal/accounts"
+	"github.com/snapkeep/snap/internal/nss"
 	"github.com/snapkeep/snap/internal/progress"
 	"github.com/snapkeep/snap/internal/term"
 	"github.com/snapkeep/snap/repo"
@@ -106,7 +106,7 @@ func (a *app) backup(ctx context.Context, args []string, f *backupFlags) error {
 func (a *app) backupOptions(src *sourceChoice, f *backupFlags) (repo.BackupOptions, error) {
 	o := repo.BackupOptions{Source: src.source, Paths: src.paths, Excludes: src.excludes, Parts: src.parts,
 		Host: f.host, SourceName: f.source, Program: "snap " + version, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()),
-		Force: f.force, DryRun: f.dryRun, SkipIfUnchanged: f.skipUnchanged, AllowEmpty: f.allowEmpty, Readers: f.readers, User: accounts.Current()}
+		Force: f.force, DryRun: f.dryRun, SkipIfUnchanged: f.skipUnchanged, AllowEmpty: f.allowEmpty, Readers: f.readers, User: nss.Current()}
 	for _, list := range f.tags {
 		o.Tags = append(o.Tags, splitTags(list)...)
 	}

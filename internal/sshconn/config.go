@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/snapkeep/snap/internal/accounts"
+	"github.com/snapkeep/snap/internal/nss"
 )
 
 const (
@@ -248,5 +248,5 @@ func expandHome(name, home string) string {
 // expand replaces the tokens of ssh_config(5) that are known here.
 func (t *target) expand(name, home string) string {
 	return expandHome(strings.NewReplacer("%%", "%", "%d", home, "%h", t.host, "%n", t.alias, "%p", strconv.Itoa(t.port),
-		"%r", t.user, "%u", accounts.Current()).Replace(name), home)
+		"%r", t.user, "%u", nss.Current()).Replace(name), home)
 }

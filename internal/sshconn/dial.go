@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/snapkeep/snap/internal/nss"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -213,7 +214,7 @@ func (d *Dialer) connect(ctx context.Context, t *target, via *client) (*client, 
 	if via != nil {
 		conn, err = via.DialContext(ctx, "tcp", t.address())
 	} else {
-		conn, err = new(net.Dialer).DialContext(ctx, "tcp", t.address())
+		conn, err = nss.Dial(ctx, new(net.Dialer), "tcp", t.address())
 	}
 	if err != nil {
 		return nil, causeOr(ctx, err)

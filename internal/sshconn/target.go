@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/snapkeep/snap/internal/accounts"
+	"github.com/snapkeep/snap/internal/nss"
 )
 
 const defaultPort = 22
@@ -99,7 +99,7 @@ func (d *Dialer) resolve(a Address) (*target, error) {
 			return nil, err
 		}
 	}
-	t := &target{alias: a.Host, host: a.Host, user: first(a.User, s.user, accounts.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
+	t := &target{alias: a.Host, host: a.Host, user: first(a.User, s.user, nss.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
 	if s.hostName != "" {
 		t.host = strings.NewReplacer("%%", "%", "%h", a.Host).Replace(s.hostName)
 	}

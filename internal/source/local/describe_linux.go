@@ -44,7 +44,7 @@ func (d *dir) describeFd(ctx context.Context, st *tree.Stat, e *tree.Entry, fd i
 
 // owner sets the names of the owner that st gives by number.
 func (s *Source) owner(ctx context.Context, st *tree.Stat, e *tree.Entry) {
-	e.User, e.Group = s.names.User(ctx, st.UID), s.names.Group(ctx, st.GID)
+	e.User, e.Group = s.owners.User(ctx, st.UID), s.owners.Group(ctx, st.GID)
 }
 
 // fill reads from the open file fd. checked says that it is known to be of the right kind.

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/snapkeep/snap/internal/accounts"
 	"github.com/snapkeep/snap/internal/filter"
 	"github.com/snapkeep/snap/internal/inode"
+	"github.com/snapkeep/snap/internal/nss"
 	"github.com/snapkeep/snap/internal/source"
 )
 
@@ -22,11 +22,11 @@ type Source struct {
 	scout   atomic.Pointer[scout] // of Begin, until Root takes it
 	o       Options
 	markers []source.Marker
-	roots   []string        // absolute, rising, none within another
-	nested  []string        // roots within others; their file systems are read too
-	top     *node           // what leads to the roots
-	names   *accounts.Names // of users and groups
-	lists   []*filter.List  // those of o.Exclude that are not empty
+	roots   []string       // absolute, rising, none within another
+	nested  []string       // roots within others; their file systems are read too
+	top     *node          // what leads to the roots
+	owners  *nss.Names     // of users and groups
+	lists   []*filter.List // those of o.Exclude that are not empty
 }
 
 // node is a root, or a folder above one.
@@ -65,7 +65,7 @@ func New(o Options) (*Source, error) {
 	if o.Ahead == 0 {
 		o.Ahead = defaultAhead
 	}
-	s := &Source{o: o, markers: markers, roots: roots, nested: nested, top: &node{}, names: accounts.New()}
+	s := &Source{o: o, markers: markers, roots: roots, nested: nested, top: &node{}, owners: nss.New()}
 	for _, l := range o.Exclude {
 		if !l.Empty() {
 			s.lists = append(s.lists, l)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/snapkeep/snap/internal/nss"
 )
 
 func newTransport(secure bool, opts Options) (*http.Transport, error) {
@@ -17,7 +18,7 @@ func newTransport(secure bool, opts Options) (*http.Transport, error) {
 	}
 	dialer := net.Dialer{Timeout: min(opts.Timeout, 30*time.Second)}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := dialer.DialContext(ctx, network, address)
+		c, err := nss.Dial(ctx, &dialer, network, address)
 		if err != nil {
 			return nil, err
 		}

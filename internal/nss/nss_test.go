@@ -1,4 +1,4 @@
-package accounts
+package nss
 
 import (
 	"bytes"
@@ -73,7 +73,7 @@ func TestNobodyBesideFilesIsAsked(t *testing.T) {
 		"passwd: files": false, "passwd: files systemd": true, "passwd:files sss [NOTFOUND=return]": true, " passwd : compat": true, "passwd: [NOTFOUND=return] files": false,
 		"#passwd: files ldap": false, "passwd: files # ldap": false, "passwd: files [SUCCESS=return NOTFOUND=continue]": false, "group: files ldap": false, "passwd:": false,
 		"": false, "passwd: files\npasswd: ldap": true, "passwd": false} {
-		if got := namesOthers(strings.NewReader(text), "passwd"); got != want {
+		if got := namesOthers(strings.NewReader(text), "passwd", "files"); got != want {
 			t.Errorf("%q: %t, want %t", text, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package accounts
+package nss
 
 import (
 	"context"
@@ -109,11 +109,18 @@ func (d *database) load(etc string) {
 		readFile(f, known)
 		f.Close()
 	}
-	if f, err := os.Open(filepath.Join(etc, "nsswitch.conf")); err == nil {
-		d.beside = namesOthers(f, d.name)
-		f.Close()
-	}
+	d.beside = othersKnow(etc, d.name, "files")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.known = known
+}
+
+// othersKnow reports whether this machine asks others than the services about a database.
+func othersKnow(etc, database string, than ...string) bool {
+	f, err := os.Open(filepath.Join(etc, "nsswitch.conf"))
+	if err != nil {
+		return false // the C library asks files then, and DNS
+	}
+	defer f.Close()
+	return namesOthers(f, database, than...)
 }

@@ -1,9 +1,10 @@
-package accounts
+package nss
 
 import (
 	"bufio"
 	"bytes"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,8 +58,8 @@ func isName(b []byte) bool {
 	return !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// namesOthers reports whether nsswitch.conf names others than files for a database.
-func namesOthers(r io.Reader, database string) bool {
+// namesOthers reports whether nsswitch.conf names others than the services for a database.
+func namesOthers(r io.Reader, database string, than ...string) bool {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
@@ -67,7 +68,7 @@ func namesOthers(r io.Reader, database string) bool {
 			continue
 		}
 		for _, s := range strings.Fields(services) {
-			if isService := s[0] >= 'a' && s[0] <= 'z'; isService && s != "files" { // others are actions: [NOTFOUND=return]
+			if isService := s[0] >= 'a' && s[0] <= 'z'; isService && !slices.Contains(than, s) { // others are actions: [NOTFOUND=return]
 				return true
 			}
 		}

@@ -1,4 +1,4 @@
-package accounts
+package nss
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const notFound = 2
 // ask asks getent, and returns an empty name if it does not know. One that cannot be started, ends with another error or takes
 // too long is not asked again. n.asking is held.
 func (n *Names) ask(ctx context.Context, database string, id uint32) string {
-	out, err := n.getent(ctx, database, strconv.FormatUint(uint64(id), 10))
+	out, err := n.m.ask(ctx, database, strconv.FormatUint(uint64(id), 10))
 	if ctx.Err() != nil {
 		return ""
 	}
@@ -32,12 +32,12 @@ func (n *Names) ask(ctx context.Context, database string, id uint32) string {
 	return ""
 }
 
-// getent returns the start of what getent prints. It has the rights of this process or less, nothing of its environment, and
+// ask returns the start of what getent prints. It has the rights of this process or less, nothing of its environment, and
 // reads nothing.
-func (n *Names) getent(ctx context.Context, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.m.patience)
+func (m *machine) ask(ctx context.Context, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.patience)
 	defer cancel()
-	program, err := n.m.program()
+	program, err := m.program()
 	if err != nil {
 		return nil, err
 	}
