@@ -86,13 +86,13 @@ func (p Params) Validate() error {
 	if err := p.validateSizes(); err != nil {
 		return err
 	}
-	if pol := rabin.Pol(p.Polynomial); pol.Deg() != degree || !pol.Irreducible() {
+	if !irreducible(p.Polynomial) {
 		return fmt.Errorf("%w: polynomial is not irreducible of degree %d", ErrParams, degree)
 	}
 	return nil
 }
 
-// validateSizes is Validate for all but the polynomial, whose proof takes a millisecond.
+// validateSizes is Validate for all but the polynomial.
 func (p Params) validateSizes() error {
 	switch {
 	case p.Algorithm != Rabin:

@@ -23,10 +23,17 @@ const (
 	topShift = degree + nextBits - 8 // moves the eight highest coefficients to the bottom
 )
 
-// newTable computes the table of p, which has degree 53.
+// newTable computes the table of p, which has degree 53. Both of its parts are linear: what a byte has is the sum of what its
+// bits have.
 func newTable(p Polynomial) *table {
 	t := new(table)
 	for b := range uint64(256) {
+		low := b & -b
+		if rest := b ^ low; rest != 0 {
+			t.leave[b] = t.leave[rest] ^ t.leave[low]
+			t.reduce[b] = t.reduce[rest] ^ t.reduce[low]
+			continue
+		}
 		t.leave[b] = timesPower(b, 8*windowSize, p) << nextBits
 		t.reduce[b] = (timesPower(b, degree, p) | b<<degree) << nextBits
 	}
