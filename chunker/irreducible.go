@@ -6,7 +6,7 @@ import "math/bits"
 // ones whose degree divides 53, each once. 53 is prime and only x and x+1 have degree 1, so that one of degree 53 divides the
 // product only if it is among its factors.
 func irreducible(p Polynomial) bool {
-	if bits.Len64(uint64(p)) != degree+1 {
+	if bits.Len64(uint64(p)) != degree+1 || bits.OnesCount64(uint64(p))%2 == 0 { // an even number of terms: x+1 is a factor
 		return false
 	}
 	const x = 2

@@ -1,6 +1,9 @@
 package chunker
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -46,6 +49,47 @@ func TestIrreducibleAsTheLibrary(t *testing.T) {
 	check(uint64(square.Mul(square).Mul(3)))
 	if seen[true] < 50 || seen[false] < 1000 {
 		t.Errorf("irreducible or not: %v", seen)
+	}
+}
+
+// TestRandomPolynomialIsTheLibrarys: those of sources are derived anew at each pull, so they may never change.
+func TestRandomPolynomialIsTheLibrarys(t *testing.T) {
+	for i := range 200 {
+		seed := [32]byte{byte(i), 7}
+		ours, theirs := rand.NewChaCha8(seed), rand.NewChaCha8(seed)
+		got, err := RandomPolynomial(ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := rabin.DerivePolynomial(theirs)
+		if err != nil || uint64(got) != uint64(want) || ours.Uint64() != theirs.Uint64() {
+			t.Errorf("seed %d: %#x, want %#x, %v, from as many bytes", i, uint64(got), uint64(want), err)
+		}
+	}
+	for n := range 8 {
+		if _, err := RandomPolynomial(bytes.NewReader(make([]byte, n))); !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("from %d bytes: %v", n, err)
+		}
+	}
+	if _, err := RandomPolynomial(zeros{}); !errors.Is(err, ErrParams) {
+		t.Errorf("from zeros: %v", err)
+	}
+}
+
+// zeros is a source of randomness that has none.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func BenchmarkRandomPolynomial(b *testing.B) {
+	random := rand.NewChaCha8([32]byte{1})
+	for b.Loop() {
+		if _, err := RandomPolynomial(random); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -1,11 +1,10 @@
 package chunker
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-
-	rabin "github.com/restic/chunker"
 )
 
 // Limits of Params. They bound what a hostile configuration can ask for.
@@ -17,8 +16,9 @@ const (
 )
 
 const (
-	degree     = 53 // of every polynomial
-	windowSize = 64 // bytes that decide about a cut
+	degree     = 53        // of every polynomial
+	windowSize = 64        // bytes that decide about a cut
+	maxTries   = 1_000_000 // for a polynomial; a source that is random needs a thousand once in 10^16 times
 )
 
 var (
@@ -46,14 +46,23 @@ func (Polynomial) String() string { return "Polynomial(secret)" }
 // GoString returns the same text as String.
 func (p Polynomial) GoString() string { return p.String() }
 
-// RandomPolynomial derives a polynomial from bytes of rand, which is
-// crypto/rand.Reader except in tests. Equal bytes give equal polynomials.
+// RandomPolynomial derives a polynomial from bytes of rand: from crypto/rand.Reader, or from a stream that has to give the same
+// one again. Equal bytes give equal polynomials, in every version.
+//
+// It takes the first irreducible one of the numbers that each 8 bytes are, low byte first, when bits 53 and 0 are set and those
+// above are not. One in 26 is.
 func RandomPolynomial(rand io.Reader) (Polynomial, error) {
-	p, err := rabin.DerivePolynomial(rand)
-	if err != nil {
-		return 0, fmt.Errorf("derive polynomial: %w", err)
+	var b [8]byte
+	for range maxTries {
+		if _, err := io.ReadFull(rand, b[:]); err != nil {
+			return 0, fmt.Errorf("derive polynomial: %w", err)
+		}
+		p := Polynomial(binary.LittleEndian.Uint64(b[:])&(1<<degree-1) | 1<<degree | 1)
+		if irreducible(p) {
+			return p, nil
+		}
 	}
-	return Polynomial(p), nil
+	return 0, fmt.Errorf("derive polynomial: %w: none is irreducible", ErrParams)
 }
 
 // Params are all that decides about cuts. Each field changes every chunk of a
