@@ -41,7 +41,7 @@ internal/store/s3: internal/nss internal/store internal/store/spool
 internal/source: internal/tree pack
 internal/source/iofs: internal/source internal/tree
 internal/source/stream: internal/source internal/tree
-internal/source/local: internal/nss internal/filter internal/inode internal/source internal/tree
+internal/source/local: internal/filter internal/inode internal/nss internal/source internal/tree
 internal/source/sftp: internal/filter internal/source internal/tree
 internal/target: internal/inode internal/tree
 internal/protocol: chunker internal/compress internal/source internal/tree internal/wire pack
@@ -57,11 +57,11 @@ internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
-repo: chunker index internal/nss internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/nss internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
 internal/config: internal/filter
 internal/enrol: internal/sshconn
 internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/sftp internal/source/stream internal/sshconn internal/tree repo
-cmd/snap: index internal/nss internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/source/sftp internal/sshconn internal/term internal/tree internal/udiff pack repo
+cmd/snap: index internal/agent internal/config internal/enrol internal/filter internal/guard internal/inspect internal/keyring internal/nss internal/progress internal/protocol internal/pull internal/ratelimit internal/retention internal/snapshot internal/source/agent internal/source/local internal/source/sftp internal/sshconn internal/term internal/tree internal/udiff pack repo
 
 internal/verifier:
 internal/verifier/snapverify: internal/verifier
@@ -92,7 +92,7 @@ internal/goldentest/generate: internal/goldentest internal/keyring internal/veri
 const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
 os/user:
-os: internal/nss internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
+os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/nss internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
 syscall: internal/agent internal/pull internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
 unsafe: internal/agent internal/inode internal/target
 golang.org/x/sys: internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/looptest internal/goldentest/generate cmd/snap

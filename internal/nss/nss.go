@@ -21,7 +21,7 @@ type Names struct {
 	m             machine
 	users, groups database
 
-	asking sync.Mutex // held by who reads a file or asks; guards what follows, and load and beside of a database
+	asking sync.Mutex // held by who reads a file or asks; guards what follows, and loaded and beside of the databases
 	silent bool       // getent did not work, and is not asked again
 	vain   int        // numbers that getent did not know
 }
