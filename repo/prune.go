@@ -12,7 +12,6 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/prune"
-	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/pack"
 )
 
@@ -207,7 +206,17 @@ func (p *pruner) others(ctx context.Context) ([]*sessionRecord, error) {
 
 // condemn decides which packs go, copies out what is needed of them, and says so in a record.
 func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
-	plan := prune.Choose(p.usages(v, m), prune.Limits{MaxUnused: p.o.MaxUnused, MaxRepack: p.o.MaxRepack, PackSize: int64(p.packSize())})
+	survey, limits := prune.Look(p.usages(v, m), int64(p.packSize())), prune.Limits{MaxUnused: p.o.MaxUnused, MaxRepack: p.o.MaxRepack}
+	var lives *prune.Lives
+	if survey.Copies(limits) {
+		var err error
+		if lives, err = p.lives(ctx, v, m); err != nil {
+			return err
+		}
+		defer lives.Close()
+		survey.Weigh(lives.Stays)
+	}
+	plan := survey.Choose(limits)
 	p.result.LiveBytes, p.result.UnusedBytes, p.result.Unfinished = plan.Live, plan.Unused, plan.Unfinished
 	for _, dead := range plan.Dead {
 		p.result.DeadPacks++
@@ -226,7 +235,7 @@ func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
 		}
 		return nil
 	}
-	err := p.repack(ctx, v, m, plan.Repack)
+	err := p.repack(ctx, v, lives, plan.Repack)
 	if errors.Is(err, syscall.ENOSPC) && p.o.Now && len(p.record.Condemned) > 0 {
 		// The store is full. What nobody needs goes first.
 		p.r.log.Warn("the store is full: unused packs are removed first")
@@ -236,7 +245,7 @@ func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
 		if err := p.removeCondemned(ctx, v); err != nil {
 			return err
 		}
-		err = p.repack(ctx, v, m, plan.Repack)
+		err = p.repack(ctx, v, lives, plan.Repack)
 	}
 	if err != nil {
 		return err
@@ -309,15 +318,10 @@ var (
 )
 
 // repack copies the live segments of packs, and condemns those that are copied.
-func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.Usage) error {
+func (p *pruner) repack(ctx context.Context, v *view, lives *prune.Lives, packs []index.Usage) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	current, err := p.markCurrent(ctx, v)
-	if err != nil {
-		return err
-	}
-	defer current.Close()
 	c := prune.NewCopier(p.r.store, p.r.meta, p.r.config.ID, p.packSize())
 	defer c.Abandon()
 	var done []index.Usage
@@ -330,7 +334,7 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 			p.result.Unfinished = true
 			break
 		}
-		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, streams(m.marks, current, u.ID))
+		_, err := c.Copy(ctx, u.Class, u.ID, u.Size, lives.Streams(u.ID))
 		if errors.Is(err, prune.ErrDamaged) {
 			p.r.log.Warn("a pack is damaged and stays as it is", "pack", u.ID.String(), "error", err)
 			p.result.DamagedPacks++
@@ -351,22 +355,6 @@ func (p *pruner) repack(ctx context.Context, v *view, m *marking, packs []index.
 		done, staged, at = nil, c.Copied(), time.Now()
 	}
 	return p.copied(ctx, v, c, done)
-}
-
-// streams returns where the segments of a pack go.
-func streams(marks, current *index.Marks, id pack.ID) func(offset uint32) prune.Stream {
-	to := map[uint32]prune.Stream{}
-	for _, s := range marks.Segments(id) {
-		if to[s.Offset] = prune.Leave; s.Live > 0 {
-			to[s.Offset] = prune.History
-		}
-	}
-	for _, s := range current.Segments(id) {
-		if s.Live > 0 {
-			to[s.Offset] = prune.Current
-		}
-	}
-	return func(offset uint32) prune.Stream { return to[offset] }
 }
 
 // copied indexes what was copied and notes that the sources are to be condemned.
@@ -397,31 +385,6 @@ func copiedBytes(p index.Pack) (n int64) {
 		n += int64(s.Length)
 	}
 	return n
-}
-
-// markCurrent marks what the latest snapshot of each source needs.
-func (p *pruner) markCurrent(ctx context.Context, v *view) (*index.Marks, error) {
-	latest := map[snapshot.SourceID]*Snapshot{}
-	for _, s := range v.snapshots {
-		if l := latest[s.Source]; l == nil || s.Sequence > l.Sequence {
-			latest[s.Source] = s
-		}
-	}
-	var roots []pack.ChunkID
-	for _, s := range latest {
-		root, err := s.RootID()
-		if err != nil {
-			return nil, err
-		}
-		roots = append(roots, root)
-	}
-	marks := p.r.set.NewMarks()
-	err := prune.NewWalker(p.r.load).Walk(ctx, roots, func(ids []pack.ChunkID) { marks.Mark(ids, nil) })
-	if err != nil {
-		marks.Close()
-		return nil, err
-	}
-	return marks, nil
 }
 
 // publish stores the record of this run if it has something to tell, and begins another.

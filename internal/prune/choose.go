@@ -14,7 +14,21 @@ import (
 type Limits struct {
 	MaxUnused float64 // share of the live bytes that may stay unused in packs that are partly live
 	MaxRepack int64   // bytes of live segments to copy; negative for no bound
-	PackSize  int64   // bytes at which packs are ended
+}
+
+// Survey is what packs are used for. It is made by Look, and serves one goroutine.
+type Survey struct {
+	dead   []index.PackInfo
+	partly []candidate
+	small  map[pack.Class][]index.Usage
+	// live and unused are the bytes of live segments, and of dead ones in packs that are partly live.
+	live, unused int64
+}
+
+// candidate is a pack that is partly dead.
+type candidate struct {
+	index.Usage
+	stays float64 // how long its live segments are needed in proportion to others, on average
 }
 
 // Plan is what Choose decided.
@@ -33,26 +47,48 @@ const (
 	manySmall  = 64
 )
 
-// Choose decides which packs go. Condemned packs are left out. Of the packs that are partly dead those with the highest
-// dead share go first, until what stays unused is within the limit.
-func Choose(packs iter.Seq[index.Usage], l Limits) Plan {
-	var p Plan
-	var partly []index.Usage
-	small := map[pack.Class][]index.Usage{}
+// Look sorts packs by what is to be done about them. Condemned packs are left out.
+func Look(packs iter.Seq[index.Usage], packSize int64) *Survey {
+	s := &Survey{small: map[pack.Class][]index.Usage{}}
 	for u := range packs {
-		p.Live += u.LiveBytes
+		s.live += u.LiveBytes
 		switch {
 		case u.LiveSegments == 0:
-			p.Dead = append(p.Dead, u.PackInfo)
+			s.dead = append(s.dead, u.PackInfo)
 		case u.DeadBytes > 0:
-			p.Unused += u.DeadBytes
-			partly = append(partly, u)
-		case u.Size < l.PackSize/smallShare:
-			small[u.Class] = append(small[u.Class], u)
+			s.unused += u.DeadBytes
+			s.partly = append(s.partly, candidate{u, 1})
+		case u.Size < packSize/smallShare:
+			s.small[u.Class] = append(s.small[u.Class], u)
 		}
 	}
-	slices.SortFunc(partly, func(a, b index.Usage) int {
-		return cmp.Or(cmp.Compare(deadShare(b), deadShare(a)), bytes.Compare(a.ID[:], b.ID[:]))
+	for class, few := range s.small {
+		if len(few) < manySmall {
+			delete(s.small, class)
+		}
+	}
+	slices.SortFunc(s.dead, func(a, b index.PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+// Copies reports whether Choose would have something copied.
+func (s *Survey) Copies(l Limits) bool { return l.MaxRepack != 0 && (s.exceeds(l) || len(s.small) > 0) }
+
+func (s *Survey) exceeds(l Limits) bool { return float64(s.unused) > l.MaxUnused*float64(s.live) }
+
+// Weigh learns how long the live segments of packs that are partly dead are needed: see Lives.Stays. Without it all count alike.
+func (s *Survey) Weigh(stays func(id pack.ID) float64) {
+	for i := range s.partly {
+		s.partly[i].stays = stays(s.partly[i].ID)
+	}
+}
+
+// Choose decides which packs go. Of the packs that are partly dead those go first of which most is dead for each live byte that has to be copied,
+// and those whose live segments are needed long before those that will be dead soon without a copy, until what stays unused is within the limit.
+func (s *Survey) Choose(l Limits) Plan {
+	p := Plan{Dead: s.dead, Live: s.live, Unused: s.unused}
+	slices.SortFunc(s.partly, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.gain(), a.gain()), bytes.Compare(a.ID[:], b.ID[:]))
 	})
 	left := l.MaxRepack
 	take := func(u index.Usage) bool {
@@ -66,26 +102,21 @@ func Choose(packs iter.Seq[index.Usage], l Limits) Plan {
 		p.Unused -= u.DeadBytes
 		return true
 	}
-	for _, u := range partly {
+	for _, c := range s.partly {
 		if float64(p.Unused) <= l.MaxUnused*float64(p.Live) {
 			break
 		}
-		if !take(u) {
+		if !take(c.Usage) {
 			p.Unfinished = true
 		}
 	}
 	for class := pack.ClassData; class <= pack.ClassMeta; class++ {
-		if len(small[class]) < manySmall {
-			continue
-		}
-		for _, u := range small[class] {
+		for _, u := range s.small[class] {
 			take(u)
 		}
 	}
-	slices.SortFunc(p.Dead, func(a, b index.PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return p
 }
 
-func deadShare(u index.Usage) float64 {
-	return float64(u.DeadBytes) / float64(u.DeadBytes+u.LiveBytes)
-}
+// gain is what a copy of the pack frees, in bytes times how long these would stay otherwise, for a byte that is copied.
+func (c *candidate) gain() float64 { return float64(c.DeadBytes) * c.stays / float64(c.LiveBytes) }

@@ -1,11 +1,13 @@
 package prune
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
@@ -46,7 +48,9 @@ func TestChoose(t *testing.T) {
 		{"enough copying", 0, 14 * mib, []byte{4, 5, 3}, 0, false},
 	}
 	for _, test := range tests {
-		p := Choose(slices.Values(packs), Limits{MaxUnused: test.unused, MaxRepack: test.repack, PackSize: 32 * mib})
+		l := Limits{MaxUnused: test.unused, MaxRepack: test.repack}
+		survey := Look(slices.Values(packs), 32*mib)
+		p := survey.Choose(l)
 		var got []byte
 		for _, u := range p.Repack {
 			got = append(got, u.ID[0])
@@ -54,6 +58,9 @@ func TestChoose(t *testing.T) {
 		if !slices.Equal(got, test.want) || p.Unused != test.left || p.Unfinished != test.unfinished || p.Live != 24*mib ||
 			len(p.Dead) != 1 || p.Dead[0].ID[0] != 2 {
 			t.Errorf("%s: copy %v, %d unused, unfinished %v, dead %v", test.name, got, p.Unused, p.Unfinished, p.Dead)
+		}
+		if survey.Copies(l) != (len(got) > 0) {
+			t.Errorf("%s: Copies is %v", test.name, survey.Copies(l))
 		}
 	}
 }
@@ -63,12 +70,82 @@ func TestChooseJoinsSmallPacks(t *testing.T) {
 	for i := range manySmall {
 		packs = append(packs, usage(byte(i), pack.ClassMeta, 1000, 0))
 	}
-	l := Limits{MaxUnused: 0.1, MaxRepack: -1, PackSize: 32 << 20}
-	if p := Choose(slices.Values(packs[1:]), l); len(p.Repack) != 0 {
+	l := Limits{MaxUnused: 0.1, MaxRepack: -1}
+	few, many := Look(slices.Values(packs[1:]), 32<<20), Look(slices.Values(packs), 32<<20)
+	if p := few.Choose(l); len(p.Repack) != 0 || few.Copies(l) {
 		t.Errorf("%d of few small packs are joined", len(p.Repack))
 	}
-	if p := Choose(slices.Values(packs), l); len(p.Repack) != manySmall {
+	if p := many.Choose(l); len(p.Repack) != manySmall || !many.Copies(l) {
 		t.Errorf("%d of many small packs are joined", len(p.Repack))
+	}
+}
+
+func TestChooseLeavesToDieWhatDiesSoon(t *testing.T) {
+	packs := []index.Usage{usage(1, pack.ClassData, 400, 600), usage(2, pack.ClassData, 500, 500), usage(3, pack.ClassData, 9000, 0)}
+	survey := Look(slices.Values(packs), 1000)
+	survey.Weigh(func(id pack.ID) float64 { return []float64{0, stays[Short], stays[Current]}[id[0]] })
+	if p := survey.Choose(Limits{MaxUnused: 0.07, MaxRepack: -1}); len(p.Repack) != 1 || p.Repack[0].ID[0] != 2 {
+		t.Errorf("copied: %v", p.Repack)
+	}
+	if p := survey.Choose(Limits{MaxUnused: 0.01, MaxRepack: -1}); len(p.Repack) != 2 || p.Unused != 0 {
+		t.Errorf("copied: %v", p.Repack)
+	}
+}
+
+// reference chooses like Survey.Choose by looking at all packs for each one that is copied.
+func reference(packs []index.Usage, l Limits, stays func(pack.ID) float64) (copied []pack.ID, unused int64, unfinished bool) {
+	live, room := int64(0), l.MaxRepack
+	var left []index.Usage
+	for _, u := range packs {
+		live += u.LiveBytes
+		if u.LiveBytes > 0 && u.DeadBytes > 0 {
+			left, unused = append(left, u), unused+u.DeadBytes
+		}
+	}
+	for float64(unused) > l.MaxUnused*float64(live) && len(left) > 0 {
+		best := 0
+		for i, u := range left {
+			a := float64(u.DeadBytes) * stays(u.ID) / float64(u.LiveBytes)
+			b := float64(left[best].DeadBytes) * stays(left[best].ID) / float64(left[best].LiveBytes)
+			if a > b || (a == b && bytes.Compare(u.ID[:], left[best].ID[:]) < 0) {
+				best = i
+			}
+		}
+		u := left[best]
+		left = slices.Delete(left, best, best+1)
+		if l.MaxRepack >= 0 && room < u.LiveBytes {
+			unfinished = true
+			continue
+		}
+		room -= u.LiveBytes
+		copied, unused = append(copied, u.ID), unused-u.DeadBytes
+	}
+	return copied, unused, unfinished
+}
+
+func TestChooseEqualsItsReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 1))
+	for round := range 2000 {
+		var packs []index.Usage
+		stay := map[pack.ID]float64{}
+		for i := range rng.IntN(30) {
+			u := usage(byte(i), pack.ClassData, rng.Int64N(4)*int64(rng.IntN(1000)), rng.Int64N(3)*int64(rng.IntN(1000)))
+			packs, stay[u.ID] = append(packs, u), 1+rng.Float64()*7
+		}
+		rng.Shuffle(len(packs), func(i, j int) { packs[i], packs[j] = packs[j], packs[i] })
+		weigh := func(id pack.ID) float64 { return stay[id] }
+		l := Limits{MaxUnused: rng.Float64() / 2, MaxRepack: rng.Int64N(8000) - 1}
+		want, unused, unfinished := reference(packs, l, weigh)
+		survey := Look(slices.Values(packs), 0)
+		survey.Weigh(weigh)
+		p := survey.Choose(l)
+		var got []pack.ID
+		for _, u := range p.Repack {
+			got = append(got, u.ID)
+		}
+		if !slices.Equal(got, want) || p.Unused != unused || p.Unfinished != unfinished {
+			t.Fatalf("round %d: copied %v, want %v; unused %d, want %d; unfinished %v", round, got, want, p.Unused, unused, p.Unfinished)
+		}
 	}
 }
 
@@ -127,7 +204,19 @@ func years(p profile, maxUnused float64, segments int, seed uint64) yearResult {
 		}
 		return days
 	}
-	var last Plan
+	last, gone := Plan{}, lastDays(500, kept)
+	stream := func(s *segment, day int) Stream {
+		if s.died == never {
+			return Current
+		}
+		until := 0
+		for _, d := range kept(day) {
+			if s.born <= d && d < s.died {
+				until = max(until, gone[d])
+			}
+		}
+		return StreamFor(time.Duration(until-day) * 24 * time.Hour)
+	}
 	for day := 1; day <= 400; day++ {
 		for range int(float64(segments) * p.share) {
 			i := rng.IntN(segments)
@@ -160,9 +249,19 @@ func years(p profile, maxUnused float64, segments int, seed uint64) yearResult {
 			}
 			all = append(all, u)
 		}
-		last = Choose(slices.Values(all), Limits{MaxUnused: maxUnused, MaxRepack: -1, PackSize: perPack * bytes})
-		gone := map[int]bool{}
 		number := func(id pack.ID) int { return int(id[0]) | int(id[1])<<8 | int(id[2])<<16 }
+		survey := Look(slices.Values(all), perPack*bytes)
+		survey.Weigh(func(id pack.ID) float64 {
+			sum, n := 0.0, 0.0
+			for _, s := range packs[number(id)] {
+				if needed(s) {
+					sum, n = sum+stays[stream(s, day)], n+1
+				}
+			}
+			return sum / n
+		})
+		last = survey.Choose(Limits{MaxUnused: maxUnused, MaxRepack: -1})
+		gone := map[int]bool{}
 		for _, d := range last.Dead {
 			gone[number(d.ID)] = true
 		}
@@ -170,11 +269,7 @@ func years(p profile, maxUnused float64, segments int, seed uint64) yearResult {
 			gone[number(u.ID)] = true
 			for _, s := range packs[number(u.ID)] {
 				if needed(s) {
-					to := Current
-					if s.died != never {
-						to = History
-					}
-					put(to, s)
+					put(stream(s, day), s)
 					copied++
 				}
 			}
@@ -189,6 +284,19 @@ func years(p profile, maxUnused float64, segments int, seed uint64) yearResult {
 		packs = left
 	}
 	return yearResult{float64(written), float64(copied) / float64(written), float64(last.Unused) / float64(last.Live)}
+}
+
+// lastDays returns for each day the last one on which its snapshot is there.
+func lastDays(days int, kept func(day int) []int) []int {
+	last := make([]int, days)
+	for day := range days {
+		for _, d := range kept(day) {
+			if d < day {
+				last[d] = day
+			}
+		}
+	}
+	return last
 }
 
 // TestYears compares limits of what may stay unused. The default was chosen by its outcome.

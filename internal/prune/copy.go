@@ -29,19 +29,6 @@ type Copier struct {
 	copied int64
 }
 
-// Stream says where a segment goes. What is likely to be given up at about the same time is kept together, so
-// that less has to be copied once more.
-type Stream int
-
-// The streams.
-const (
-	Leave   Stream = iota - 1 // the segment is not copied
-	Current                   // what the latest snapshot of a source needs
-	History                   // what older ones alone need
-
-	streams = iota - 1
-)
-
 // openPack is a pack that is being written.
 type openPack struct {
 	w      *pack.Writer
