@@ -4,7 +4,7 @@ FUZZTIME ?= 10s
 # The program is linked without C (docs/decisions/0014-linked-without-c.md), and tested as it is built.
 export CGO_ENABLED ?= 0
 
-.PHONY: all build test demo race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak cluster-test
+.PHONY: all build test demo race fuzz vet check docs bench long-tests interleavings install-test-tools kill-test syscall-test powercut-test bitflip-test soak repack cluster-test
 
 all: build
 
@@ -64,6 +64,10 @@ bitflip-test:
 
 soak:
 	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run TestSoak ./internal/crashtest
+
+# What prunes copy in 400 days, beside what restic's rule would copy.
+repack:
+	SNAP_LONG_TESTS=1 $(GO) test -timeout 2h -v -run TestCopiedInAYear ./repo
 
 # A MinIO of four nodes on this machine, of which one is killed in the middle of backup, restore and prune. MinIO is built when it is not there, which takes minutes.
 MINIO ?= $(shell $(GO) env GOPATH)/bin/minio

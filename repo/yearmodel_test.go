@@ -1,112 +1,139 @@
 package repo
 
 import (
-	"encoding/gob"
-	"os"
-	"testing"
+	"cmp"
+	"slices"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
 )
 
-// yearHistory is what a repository was told in a year, to ask what other rules would have made of it.
+// yearHistory is what a repository was told in a year, to see what another rule would have made of it. Chunks and snapshots are
+// numbered.
 type yearHistory struct {
-	number map[pack.ChunkID]uint32
-	Sizes  []uint32 // of chunks by number, as they are stored
-	Events []yearEvent
-	snaps  map[SnapshotID]int
+	numbers   map[pack.ChunkID]int32
+	sizes     []int64 // of chunks, as they are stored
+	snapshots map[SnapshotID]int
+	needs     [][]int32 // chunks of each snapshot
+	packs     []modelPack
+	packSize  int64
+	copied    int64
+	unused    []float64
 }
 
-// yearEvent is a snapshot, or a prune.
-type yearEvent struct {
-	Packs []yearPack // that were made for the snapshot
-	Holds []uint32   // chunks that it needs
-	Live  []int32    // of a prune: snapshots that there are, by number
-	Prune bool
+// modelPack is a pack of the other rule.
+type modelPack struct {
+	class  pack.Class
+	chunks []int32
 }
 
-type yearPack struct {
-	Class    pack.Class
-	Segments []yearSegment
+func newYearHistory(packSize int) *yearHistory {
+	return &yearHistory{numbers: map[pack.ChunkID]int32{}, snapshots: map[SnapshotID]int{}, packSize: int64(packSize)}
 }
 
-type yearSegment struct {
-	Length uint32
-	Chunks []uint32
-}
-
-func (h *yearHistory) of(id pack.ChunkID) uint32 {
-	if h.number == nil {
-		h.number = map[pack.ChunkID]uint32{}
-		h.snaps = map[SnapshotID]int{}
-	}
-	n, ok := h.number[id]
+func (h *yearHistory) number(id pack.ChunkID) int32 {
+	n, ok := h.numbers[id]
 	if !ok {
-		n = uint32(len(h.number))
-		h.number[id] = n
-		h.Sizes = append(h.Sizes, 0)
+		n = int32(len(h.numbers))
+		h.numbers[id], h.sizes = n, append(h.sizes, 0)
 	}
 	return n
 }
 
-// add notes a pack of the snapshot that is to come.
-func (h *yearHistory) add(p index.Pack) {
-	if n := len(h.Events); n == 0 || h.Events[n-1].Holds != nil || h.Events[n-1].Prune {
-		h.Events = append(h.Events, yearEvent{})
-	}
-	e := &h.Events[len(h.Events)-1]
-	made := yearPack{Class: p.Class}
+// wrote notes a pack that a backup has written. A chunk has its part of the segment.
+func (h *yearHistory) wrote(p index.Pack) {
+	made := modelPack{class: p.Class}
 	for _, s := range p.Directory {
-		total := int64(0)
+		whole := int64(0)
 		for _, c := range s.Chunks {
-			total += int64(c.Length)
+			whole += int64(c.Length)
 		}
-		seg := yearSegment{Length: s.Length}
 		for _, c := range s.Chunks {
-			n := h.of(c.ID)
-			h.Sizes[n] = uint32(int64(c.Length) * int64(s.Length) / total)
-			seg.Chunks = append(seg.Chunks, n)
+			n := h.number(c.ID)
+			h.sizes[n] = int64(c.Length) * int64(s.Length) / whole
+			made.chunks = append(made.chunks, n)
 		}
-		made.Segments = append(made.Segments, seg)
 	}
-	e.Packs = append(e.Packs, made)
+	h.packs = append(h.packs, made)
 }
 
+// holds notes chunks that a snapshot needs.
 func (h *yearHistory) holds(id SnapshotID, ids []pack.ChunkID) {
-	if _, ok := h.snaps[id]; !ok {
-		h.snaps[id] = len(h.snaps)
-		if n := len(h.Events); n == 0 || h.Events[n-1].Holds != nil || h.Events[n-1].Prune {
-			h.Events = append(h.Events, yearEvent{})
-		}
-	}
-	e := &h.Events[len(h.Events)-1]
-	seen := map[uint32]bool{}
-	for _, n := range e.Holds {
-		seen[n] = true
+	at, ok := h.snapshots[id]
+	if !ok {
+		at = len(h.needs)
+		h.snapshots[id], h.needs = at, append(h.needs, nil)
 	}
 	for _, c := range ids {
-		if n := h.of(c); !seen[n] {
-			seen[n] = true
-			e.Holds = append(e.Holds, n)
+		h.needs[at] = append(h.needs[at], h.number(c))
+	}
+}
+
+// resticUnused is what restic leaves unused by default, as a share of all.
+const resticUnused = 0.05
+
+// prune prunes as restic does, which knows no segments: packs that nobody needs go; of the others those with a dead chunk are copied, the
+// highest dead share first, and all of metadata, until what is unused is below the share.
+func (h *yearHistory) prune(live []SnapshotID) {
+	needed := make([]bool, len(h.sizes))
+	for _, id := range live {
+		for _, c := range h.needs[h.snapshots[id]] {
+			needed[c] = true
 		}
 	}
-}
-
-func (h *yearHistory) pruned(live []SnapshotID) {
-	e := yearEvent{Prune: true}
-	for _, id := range live {
-		e.Live = append(e.Live, int32(h.snaps[id]))
+	type candidate struct {
+		modelPack
+		used, dead int64
 	}
-	h.Events = append(h.Events, e)
-}
-
-func (h *yearHistory) dump(t testing.TB, path string) {
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
+	var stay []modelPack
+	var some []candidate
+	used, dead := int64(0), int64(0)
+	for _, p := range h.packs {
+		c := candidate{modelPack: p}
+		for _, n := range p.chunks {
+			if needed[n] {
+				c.used += h.sizes[n]
+			} else {
+				c.dead += h.sizes[n]
+			}
+		}
+		switch {
+		case c.used == 0:
+			continue
+		case c.dead == 0:
+			stay = append(stay, p)
+		default:
+			some = append(some, c)
+		}
+		used, dead = used+c.used, dead+c.dead
 	}
-	defer f.Close()
-	if err := gob.NewEncoder(f).Encode(h); err != nil {
-		t.Fatal(err)
+	slices.SortStableFunc(some, func(a, b candidate) int {
+		return cmp.Compare(float64(b.dead)/float64(b.used), float64(a.dead)/float64(a.used))
+	})
+	var open [pack.ClassMeta + 1]modelPack
+	var filled [pack.ClassMeta + 1]int64
+	for _, c := range some {
+		if c.class == pack.ClassData && float64(dead) < resticUnused/(1-resticUnused)*float64(used) {
+			stay = append(stay, c.modelPack)
+			continue
+		}
+		h.copied, dead = h.copied+c.used, dead-c.dead
+		to := &open[c.class]
+		for _, n := range c.chunks {
+			if !needed[n] {
+				continue
+			}
+			to.class, to.chunks = c.class, append(to.chunks, n)
+			if filled[c.class] += h.sizes[n]; filled[c.class] >= h.packSize {
+				stay, *to, filled[c.class] = append(stay, *to), modelPack{}, 0
+			}
+		}
 	}
+	for _, p := range open {
+		if len(p.chunks) > 0 {
+			stay = append(stay, p)
+		}
+	}
+	h.packs = stay
+	h.unused = append(h.unused, float64(dead)/float64(used))
 }

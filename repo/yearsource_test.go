@@ -143,7 +143,7 @@ const (
 	yearSmall  = 40_000  // of a small file, on average
 )
 
-// yearFiles makes a file of n bytes.
+// file makes a file of n bytes.
 func (w *yearWorld) file(name string, block int, n int64) *yearFile {
 	f := &yearFile{name: name, time: w.clock.t.Unix(), block: block, size: n}
 	for range (n + int64(block) - 1) / int64(block) {
