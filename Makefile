@@ -65,9 +65,9 @@ bitflip-test:
 soak:
 	SNAP_LONG_TESTS=1 $(GO) test -timeout 3h -v -run TestSoak ./internal/crashtest
 
-# What prunes copy in 400 days, beside what restic's rule would copy.
+# What prunes copy in 400 days, beside what restic's rule would copy. Repositories are in memory, which is collected often.
 repack:
-	SNAP_LONG_TESTS=1 $(GO) test -timeout 2h -v -run TestCopiedInAYear ./repo
+	GOGC=25 SNAP_LONG_TESTS=1 $(GO) test -timeout 2h -v -run TestCopiedInAYear ./repo
 
 # A MinIO of four nodes on this machine, of which one is killed in the middle of backup, restore and prune. MinIO is built when it is not there, which takes minutes.
 MINIO ?= $(shell $(GO) env GOPATH)/bin/minio

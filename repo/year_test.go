@@ -196,11 +196,18 @@ func (w *yearWorld) folders(store Store) map[string]int64 {
 	return out
 }
 
-// end lets graces pass and returns the sizes of the repository and of one that was made from the same snapshots.
+// end lets graces pass and returns the sizes of the repository, which is emptied to have the memory, and of one that is made from the same
+// snapshots.
 func (w *yearWorld) end() (got, fresh map[string]int64) {
 	for range 2 {
 		w.clock.sleep(8 * 24 * time.Hour)
 		w.prune()
+	}
+	got = w.folders(w.store)
+	for name := range listing(w.TB, w.store) {
+		if err := w.store.Remove(w.Context(), name); err != nil {
+			w.Fatal(err)
+		}
 	}
 	store := w.clock.store()
 	r := newTestRepo(w.TB, store, w.options())
@@ -209,7 +216,7 @@ func (w *yearWorld) end() (got, fresh map[string]int64) {
 			w.backup(r, k.name, k.files)
 		}
 	}
-	return w.folders(w.store), w.folders(store)
+	return got, w.folders(store)
 }
 
 // mean returns the mean of some numbers.

@@ -222,7 +222,7 @@ func hot(rng *rand.Rand, n int) int {
 	return rng.IntN(n)
 }
 
-// changeDump changes one row of 800 and adds one to a thousand. With chunks of 48 KiB that is every tenth chunk or so.
+// changeDump changes one row of 800 and adds one to a thousand. About every sixth chunk is new then.
 func (w *yearWorld) changeDump(s *yearSource) {
 	f := w.changed(s)
 	for range max(1, len(f.blocks)/800) {
@@ -234,7 +234,7 @@ func (w *yearWorld) changeDump(s *yearSource) {
 	f.size = int64(len(f.blocks)) * int64(f.block)
 }
 
-// changeImage writes 3 % of a disk image, 1 to 16 sectors at a time.
+// changeImage writes 3 % of a disk image, 1 to 16 sectors at a time. About one chunk of 13 is new then.
 func (w *yearWorld) changeImage(s *yearSource) {
 	f := w.changed(s)
 	for left := len(f.blocks) * 3 / 100; left > 0; {
