@@ -199,7 +199,7 @@ func (w *yearWorld) folders(store Store) map[string]int64 {
 // end lets graces pass and returns the sizes of the repository, which is emptied to have the memory, and of one that is made from the same
 // snapshots.
 func (w *yearWorld) end() (got, fresh map[string]int64) {
-	for range 2 {
+	for range 3 { // empty the trash, copy, remove
 		w.clock.sleep(8 * 24 * time.Hour)
 		w.prune()
 	}
