@@ -74,7 +74,9 @@ func Look(packs iter.Seq[index.Usage], packSize int64) *Survey {
 // Copies reports whether Choose would have something copied.
 func (s *Survey) Copies(l Limits) bool { return l.MaxRepack != 0 && (s.exceeds(l) || len(s.small) > 0) }
 
-func (s *Survey) exceeds(l Limits) bool { return float64(s.unused) > l.MaxUnused*float64(s.live) }
+func (s *Survey) exceeds(l Limits) bool {
+	return s.unused > 0 && float64(s.unused) > l.MaxUnused*float64(s.live)
+}
 
 // Weigh learns how long the live segments of packs that are partly dead are needed: see Lives.Stays. Without it all count alike.
 func (s *Survey) Weigh(stays func(id pack.ID) float64) {

@@ -80,6 +80,15 @@ func TestChooseJoinsSmallPacks(t *testing.T) {
 	}
 }
 
+func TestNothingToCopy(t *testing.T) {
+	survey := Look(slices.Values([]index.Usage{usage(1, pack.ClassData, 100, 0), usage(2, pack.ClassData, 0, 100)}), 100)
+	for _, l := range []Limits{{MaxUnused: -1, MaxRepack: -1}, {MaxUnused: 0, MaxRepack: -1}} {
+		if p := survey.Choose(l); survey.Copies(l) || len(p.Repack) != 0 || len(p.Dead) != 1 {
+			t.Errorf("%+v: copies %v, %+v", l, survey.Copies(l), p)
+		}
+	}
+}
+
 func TestChooseLeavesToDieWhatDiesSoon(t *testing.T) {
 	packs := []index.Usage{usage(1, pack.ClassData, 400, 600), usage(2, pack.ClassData, 500, 500), usage(3, pack.ClassData, 9000, 0)}
 	survey := Look(slices.Values(packs), 1000)
@@ -204,18 +213,18 @@ func years(p profile, maxUnused float64, segments int, seed uint64) yearResult {
 		}
 		return days
 	}
-	last, gone := Plan{}, lastDays(500, kept)
+	last, until := Plan{}, lastDays(500, kept)
 	stream := func(s *segment, day int) Stream {
 		if s.died == never {
 			return Current
 		}
-		until := 0
+		left := 0
 		for _, d := range kept(day) {
 			if s.born <= d && d < s.died {
-				until = max(until, gone[d])
+				left = max(left, until[d]-day)
 			}
 		}
-		return StreamFor(time.Duration(until-day) * 24 * time.Hour)
+		return StreamFor(time.Duration(left) * 24 * time.Hour)
 	}
 	for day := 1; day <= 400; day++ {
 		for range int(float64(segments) * p.share) {
