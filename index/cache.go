@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type Cache struct {
 	known  map[pack.ID]bool // live index files whose rows the tables hold
 	last   []byte           // the manifest that the tables go back to
 	locked bool             // the folder is ours to change, during a Sync
+	fresh  func(name pack.ID) bool
 }
 
 // cached is a table of index files.
@@ -59,7 +61,37 @@ func OpenCache(dir string) *Cache {
 	if dir != "" && os.MkdirAll(dir, 0o700) != nil {
 		dir = ""
 	}
-	return &Cache{dir: dir, set: newSet(dir)}
+	return &Cache{dir: dir, set: newSet(dir), fresh: func(pack.ID) bool { return false }}
+}
+
+// SetFresh says, from the next Sync on, which index files are so fresh that other machines need not see them yet; see Location. fresh is
+// asked during a Sync, after its list; without SetFresh no index file is.
+func (c *Cache) SetFresh(fresh func(name pack.ID) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fresh = fresh
+}
+
+// Listings yields the packs that index files name of which wanted is true, each with the index file, as far as they were brought in. The
+// Cache must not be used meanwhile.
+func (c *Cache) Listings(wanted func(name pack.ID) bool) iter.Seq2[pack.ID, pack.ID] {
+	return func(yield func(name, listed pack.ID) bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, t := range c.tables {
+			for i := range int(t.counts.sources) {
+				name, first, end := t.source(i)
+				if !c.known[name] || !wanted(name) {
+					continue
+				}
+				for j := first; j < end; j++ {
+					if !yield(name, t.pack(t.listing(j)).id) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // Set returns the Set that Sync keeps up to date. Close of the Cache closes it.

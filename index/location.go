@@ -14,6 +14,9 @@ type Location struct {
 	Length    uint32 // of the segment's box
 	Ordinal   uint16 // of the chunk in the segment
 	Condemned bool   // the pack is condemned: nothing new may refer to this row
+	// Fresh says that no index file names the pack but those that Cache.SetFresh is about, or that its rows were added: other machines
+	// need not see them yet.
+	Fresh bool
 }
 
 // PackInfo is what a Set knows about a pack.

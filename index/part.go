@@ -24,11 +24,13 @@ type part struct {
 	table     *table    // else
 	dead      bitset    // packs that no index file lists any more, or whose rows stand in another part too
 	condemned bitset
+	fresh     bitset // packs that fresh index files alone list
+	added     bool   // its rows were added, and are of no index file that was brought in
 }
 
 func newMemPart() *part {
 	m := newMemTable()
-	return &part{rows: m, mem: m}
+	return &part{rows: m, mem: m, added: true}
 }
 
 func newTablePart(t *table) *part { return &part{rows: t, table: t} }
@@ -117,7 +119,7 @@ func (p *part) location(position uint32) (Location, bool) {
 		return Location{}, false
 	}
 	row := p.pack(i)
-	l := Location{Pack: row.id, Class: row.class, Condemned: p.condemned.has(i)}
+	l := Location{Pack: row.id, Class: row.class, Condemned: p.condemned.has(i), Fresh: p.added || p.fresh.has(i)}
 	// The last segment of the pack that begins at or before position.
 	lo, hi := int(row.firstSegment), int(p.pack(i+1).firstSegment)
 	for hi-lo > 1 {
@@ -160,6 +162,16 @@ func (p *part) deadChunks() int {
 
 // holds reports whether pack i has its rows here, and an index file lists it.
 func (p *part) holds(i int) bool { return !p.dead.has(i) && !p.pack(i).elsewhere }
+
+// holdsNone reports whether there is no pack that the part holds. One may have no rows.
+func (p *part) holdsNone() bool {
+	for i := range p.packCount() {
+		if p.holds(i) {
+			return false
+		}
+	}
+	return true
+}
 
 // find returns the number of the pack id if the part holds it.
 func (p *part) find(id pack.ID) (int, bool) {

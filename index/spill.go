@@ -81,6 +81,7 @@ func (s *Set) replace(parts []*part) bool {
 	defer s.mu.Unlock()
 	s.own = slices.DeleteFunc(s.own, func(p *part) bool { return slices.Contains(parts, p) })
 	p := newTablePart(merged)
+	p.added = true
 	s.condemnIn(p)
 	s.own = append(s.own, p)
 	dropAll(parts)

@@ -8,32 +8,58 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// parts returns the tables as parts, with the packs that no known index file lists marked as dead.
+// parts returns the tables as parts, with the packs that no known index file lists marked as dead, and those that fresh ones alone list
+// as fresh.
 func (c *Cache) parts() []*part {
 	parts := make([]*part, len(c.tables))
-	alive := make([]bitset, len(c.tables))
 	for i, t := range c.tables {
 		parts[i] = newTablePart(t.table)
-		alive[i] = newBitset(t.packCount())
+	}
+	alive := c.listed(parts, func(name pack.ID) bool { return c.known[name] })
+	for i, p := range parts {
+		p.dead = alive[i].complement(p.packCount())
+	}
+	if !c.anyFresh() {
+		return parts
+	}
+	old := c.listed(parts, func(name pack.ID) bool { return c.known[name] && !c.fresh(name) })
+	for i, p := range parts {
+		p.fresh = old[i].complement(p.packCount())
+	}
+	return parts
+}
+
+// anyFresh reports whether a known index file is fresh.
+func (c *Cache) anyFresh() bool {
+	for name := range c.known {
+		if c.fresh(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// listed returns, by part, the packs that index files list which are wanted.
+func (c *Cache) listed(parts []*part, wanted func(name pack.ID) bool) []bitset {
+	found := make([]bitset, len(parts))
+	for i, p := range parts {
+		found[i] = newBitset(p.packCount())
 	}
 	for i, t := range c.tables {
-		for number := range t.listed(func(name pack.ID) bool { return c.known[name] }) {
+		for number := range t.listed(wanted) {
 			if t.counts.elsewhere == 0 || !t.pack(number).elsewhere {
-				alive[i].set(number)
+				found[i].set(number)
 				continue
 			}
 			id := t.pack(number).id
 			for j, p := range parts {
 				if n, ok := p.find(id); ok {
-					alive[j].set(n)
+					found[j].set(n)
 				}
 			}
 		}
 	}
-	for i, p := range parts {
-		p.dead = alive[i].complement(p.packCount())
-	}
-	return parts
+	return found
 }
 
 // complete returns the live index files all of whose packs the tables hold.
@@ -75,7 +101,7 @@ func (c *Cache) tidy() (damaged bool) {
 		parts := c.parts()
 		var group []*part
 		for i, p := range parts {
-			if dead := p.deadChunks(); 2*dead > p.chunks() || dead == p.chunks() && !c.hasSource(c.tables[i].table) {
+			if 2*p.deadChunks() > p.chunks() || p.holdsNone() && !c.hasSource(c.tables[i].table) {
 				group = append(group, p)
 			}
 		}
