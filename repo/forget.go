@@ -19,36 +19,52 @@ import (
 // ForgetPlan decides by a policy which of the snapshots that the filter selects stay, source by source. It
 // changes nothing: see Remove and Forget. A record that cannot be read is an error, for it may be one that counts.
 func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanOptions) (*ForgetPlan, error) {
-	all, err := r.allSnapshots(ctx)
+	all, err := r.snapshotsOfSome(ctx, f.matchSource)
 	if err != nil {
 		return nil, fmt.Errorf("plan what to forget: %w", err)
 	}
-	r.plannedOf(all)
+	r.plannedOf(all, f.matchSource)
 	return r.planFor(p, matching(all, f), o)
 }
 
 // planned is what a plan was made of.
 type planned struct {
-	all []*Snapshot
-	at  time.Time
+	all    []*Snapshot
+	counts func(s *Snapshot) bool // whether the record of one was read from the store
+	at     time.Time
 }
 
 // plannedLife is how long what a plan was made of holds for those who carry it out. A plan that somebody was asked about is older.
 const plannedLife = 5 * time.Second
 
-// plannedOf keeps what a plan was made of.
-func (r *Repo) plannedOf(all []*Snapshot) {
+// plannedOf keeps what a plan was made of, of which those records were read from the store of which counts is true.
+func (r *Repo) plannedOf(all []*Snapshot, counts func(s *Snapshot) bool) {
 	if r.opts.OneRun {
-		r.planned.Store(&planned{all, time.Now()})
+		r.planned.Store(&planned{all, counts, time.Now()})
 	}
 }
 
-// standingNow returns all snapshots as the store has them, or had them a moment ago.
-func (r *Repo) standingNow(ctx context.Context) ([]*Snapshot, error) {
-	if p := r.planned.Swap(nil); p != nil && time.Since(p.at) < plannedLife {
+// serves reports whether the plan still tells which snapshots there are of the sources of some.
+func (p *planned) serves(some []SnapshotID) bool {
+	if p == nil || time.Since(p.at) >= plannedLife {
+		return false
+	}
+	counted := make(map[SnapshotID]bool, len(some))
+	for _, s := range p.all {
+		if p.counts(s) {
+			counted[s.ID] = true
+		}
+	}
+	return !slices.ContainsFunc(some, func(id SnapshotID) bool { return !counted[id] })
+}
+
+// standingNow returns all snapshots, those of the sources of some as the store has them, or had them a moment ago.
+func (r *Repo) standingNow(ctx context.Context, some []SnapshotID) ([]*Snapshot, error) {
+	// Sources that are thinned out side by side make a plan each: one serves its own.
+	if p := r.planned.Load(); p.serves(some) && r.planned.CompareAndSwap(p, nil) {
 		return p.all, nil
 	}
-	return r.allSnapshots(ctx)
+	return r.snapshotsBeside(ctx, some)
 }
 
 // planFor decides by a policy which of some snapshots stay.
@@ -97,7 +113,7 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	if len(ids) == 0 {
 		return result, nil
 	}
-	all, err := r.standingNow(ctx)
+	all, err := r.standingNow(ctx, ids)
 	if err != nil {
 		// What cannot be read can be forgotten nevertheless, and is no snapshot that is left.
 		r.log.Warn("some snapshots cannot be read", "error", err)

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -318,4 +319,61 @@ func TestSnapshotHoldsNothingOfTheSource(t *testing.T) {
 	}
 	t.Error("the snapshot holds what its origin was a part of")
 	runtime.KeepAlive(res)
+}
+
+// TestForgettingReadsNoRecordsOfOtherSources counts what a run reads that thins out each of its sources.
+func TestForgettingReadsNoRecordsOfOtherSources(t *testing.T) {
+	t.Parallel()
+	store := &readCounter{Store: mem.New(nil), reads: map[string]int{}}
+	made := newTestRepo(t, store, Options{})
+	for i := range 12 {
+		mustBack(t, made, fmt.Sprint(i%4), files{"x": fmt.Sprint(i)})
+	}
+	r := reopen(t, store, Options{OneRun: true})
+	for i := range 4 {
+		name := fmt.Sprint(i)
+		mustBack(t, r, name, files{"x": "new"})
+		clear(store.reads)
+		plan, err := r.ForgetPlan(t.Context(), Policy{KeepLast: 2}, Filter{Sources: []string{name}}, ForgetPlanOptions{})
+		if err != nil || len(plan.Remove()) != 2 || len(plan.Sources) != 1 {
+			t.Fatalf("source %s: plan %+v, %v", name, plan, err)
+		}
+		if _, n := store.below("snapshots/"); n != 4 {
+			t.Errorf("source %s: to plan, %d records were read, want its 4", name, n)
+		}
+		want := 2 // what the plan was made of is known
+		if i%2 == 1 {
+			want = 4 // unless another plan was made since
+			if _, err := r.ForgetPlan(t.Context(), Policy{KeepLast: 1}, Filter{Sources: []string{"other"}}, ForgetPlanOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clear(store.reads)
+		gone, err := r.Forget(t.Context(), plan.Remove(), ForgetOptions{})
+		if err != nil || len(gone.Forgotten) != 2 {
+			t.Fatalf("source %s: forgotten %+v, %v", name, gone, err)
+		}
+		if _, n := store.below("snapshots/"); n != want {
+			t.Errorf("source %s: to forget, %d records were read, want %d of its own", name, n, want)
+		}
+		if left := snapshotIDs(t, r, name); len(left) != 2 {
+			t.Errorf("source %s: %d snapshots are left", name, len(left))
+		}
+	}
+	if _, err := r.Forget(t.Context(), snapshotIDs(t, r, "1"), ForgetOptions{}); err == nil {
+		t.Error("the last snapshots of a source were forgotten")
+	}
+}
+
+// snapshotIDs returns the ids of the snapshots of a source.
+func snapshotIDs(t *testing.T, r *Repo, source string) (ids []SnapshotID) {
+	t.Helper()
+	all, err := r.Snapshots(t.Context(), Filter{Sources: []string{source}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		ids = append(ids, s.ID)
+	}
+	return ids
 }

@@ -95,7 +95,7 @@ func (r *Repo) ForgetPlanStored(ctx context.Context, f Filter, o ForgetPlanOptio
 	if err != nil {
 		return nil, nil, fmt.Errorf("plan what to forget: %w", err)
 	}
-	r.plannedOf(all)
+	r.plannedOf(all, func(*Snapshot) bool { return true })
 	var order []SourceID
 	bySource := map[SourceID][]*Snapshot{}
 	for _, s := range matching(all, f) {

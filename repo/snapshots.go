@@ -97,6 +97,30 @@ func (r *Repo) allSnapshots(ctx context.Context) ([]*Snapshot, error) {
 	return r.snapshotsOf(ctx, sealed.Snapshot, r.loadSnapshot)
 }
 
+// snapshotsOfSome is allSnapshots where it only counts which snapshots of some sources are there: a record that was loaded before tells of which
+// source it is, and is not loaded again unless that counts. What a run forgets of each of its sources costs no look at those of the others.
+func (r *Repo) snapshotsOfSome(ctx context.Context, counts func(s *Snapshot) bool) ([]*Snapshot, error) {
+	return r.snapshotsOf(ctx, sealed.Snapshot, func(ctx context.Context, kind sealed.Kind, id pack.ID) (*Snapshot, error) {
+		if s := r.decoded.snapshot(id); s != nil && !counts(s) {
+			return s, nil
+		}
+		return r.loadSnapshot(ctx, kind, id)
+	})
+}
+
+// snapshotsBeside is allSnapshots where it only counts which snapshots there are of the sources of some.
+func (r *Repo) snapshotsBeside(ctx context.Context, some []SnapshotID) ([]*Snapshot, error) {
+	sources := map[snapshot.SourceID]bool{}
+	for _, id := range some {
+		s := r.decoded.snapshot(id)
+		if s == nil {
+			return r.allSnapshots(ctx)
+		}
+		sources[s.Source] = true
+	}
+	return r.snapshotsOfSome(ctx, func(s *Snapshot) bool { return sources[s.Source] })
+}
+
 // shownSnapshots is allSnapshots for those who look or add. Records that are kept are not loaded from the store.
 func (r *Repo) shownSnapshots(ctx context.Context) ([]*Snapshot, error) {
 	return r.snapshotsOf(ctx, sealed.Snapshot, r.listedSnapshot)
