@@ -262,7 +262,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		return nil, nil, nil, err
 	}
 	writerOptions := r.writerOptions()
-	writerOptions.Shared = shared.chunks
+	writerOptions.Shared, writerOptions.Indexed, writerOptions.DryRun = shared.chunks, r.unlisted.stored, o.DryRun
 	w, err := chunks.NewWriter(ctx, store, r.set, keys, writerOptions)
 	if err != nil {
 		return nil, nil, nil, err
@@ -292,6 +292,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		earlier.close(false)
 		return nil, nil, nil, fmt.Errorf("backup: %w", overtaken(err))
 	}
+	run.rely(w.Relied()...)
 	result.Summary = summaryOf(made.Summary, w.Stats())
 	result.Partial = made.Summary.Unreadable > 0
 	return made, indexes, earlier, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,9 +22,11 @@ import (
 // (docs/format.md section 11.3).
 type writing struct {
 	r       *Repo
-	parent  *Snapshot        // whose tree the new one takes parts from
+	parent  *Snapshot        // whose tree the new one takes parts from; nil as well when others' work was seen
 	seen    map[pack.ID]bool // prune records loaded before the first chunk was looked up
 	indexes map[pack.ID]bool // index files that were in use then
+	relied  map[pack.ID]bool // packs that hold what this run did not store, and that not everybody sees yet
+	inherit []string         // index files that the parent names
 	// mustVerify makes sure of the whole tree whatever was seen.
 	mustVerify bool
 	began      time.Time // what others did until then is regarded
@@ -52,10 +53,10 @@ func (r *Repo) beginBackup(ctx context.Context, parent *Snapshot) (*writing, err
 	if err != nil {
 		return nil, err
 	}
-	if w.parent = parent; from != nil && from.covers("data/", "meta/") {
+	if from != nil && from.covers("data/", "meta/") {
 		w.packs = from
 	}
-	return w, nil
+	return w, w.takeFrom(ctx, parent)
 }
 
 // beginWritingFrom is beginWriting with a listing of index files and prune records; nil makes one.
@@ -69,7 +70,7 @@ func (r *Repo) beginWritingFrom(ctx context.Context, early *shown) (*writing, er
 	if err := sync(ctx); err != nil {
 		return nil, err
 	}
-	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames, began: began}, nil
+	return &writing{r: r, seen: r.pruneNames, indexes: r.indexNames, began: began, relied: map[pack.ID]bool{}}, nil
 }
 
 // freshTime is how old the listing that Open made may be for the first backup, and what others did for a run that stores a record. What a listing does
@@ -89,6 +90,18 @@ func (l *shown) showsIndexes(s *Snapshot) bool {
 		}
 	}
 	return true
+}
+
+// takeFrom makes the tree of parent one that the new snapshot takes parts from. A part may be in packs that only index files name which no listing
+// shows yet.
+func (w *writing) takeFrom(ctx context.Context, parent *Snapshot) error {
+	w.parent = parent
+	if parent == nil {
+		return nil
+	}
+	w.inherit = parent.Index
+	_, err := w.r.addNamedIndexes(ctx, map[pack.ID]*Snapshot{parent.ID: parent})
+	return err
 }
 
 // commit stores the record of a new snapshot of which everything else is durable.
@@ -141,27 +154,47 @@ func (w *writing) readBack(ctx context.Context, root pack.ChunkID) error {
 	return err
 }
 
-// Bounds of the index files of others that a snapshot names.
-const (
-	freshIndex   = 2 * time.Hour // twice as long as a listing may be late
-	freshIndexes = 256
-)
-
-// nameIndexes adds to the index files that a snapshot names those of others that are so fresh that a listing need not
-// show them to everybody: the snapshot may need what they tell. Which these are is told by the newest one, so that nobody has to ask the storage for the
-// time: at worst some are named that are older.
+// nameIndexes adds to the index files that a snapshot names, which are this run's own, those of others without which a reader whose listing is late
+// would not find all of it. They are so fresh that a listing need not show them to everybody, and
+//
+//   - name a pack in which this run found a chunk that it therefore did not store; or
+//   - are named by the parent, whose tree was taken over in parts without a look at each chunk: by the same rule the parent names all that it needs.
+//
+// What is found elsewhere is in index files that everybody sees.
 func (w *writing) nameIndexes(s *Snapshot) {
+	names := w.r.namesOf(w.relied)
 	w.r.indexMu.Lock()
-	defer w.r.indexMu.Unlock()
-	newestFirst := slices.SortedFunc(maps.Keys(w.r.indexTimes), func(a, b pack.ID) int { return w.r.indexTimes[b].Compare(w.r.indexTimes[a]) })
-	for _, id := range newestFirst {
-		if len(s.Index) == freshIndexes {
-			return
-		}
-		if name := id.String(); w.r.indexTimes[newestFirst[0]].Sub(w.r.indexTimes[id]) < freshIndex && !slices.Contains(s.Index, name) {
-			s.Index = append(s.Index, name)
+	for _, word := range w.inherit {
+		if name, err := pack.ParseID(word); err == nil && (w.r.indexFresh[name] || w.r.unlisted.has(name)) {
+			names[name] = true
 		}
 	}
+	w.r.indexMu.Unlock()
+	own := len(s.Index)
+	for name := range names {
+		if word := name.String(); !slices.Contains(s.Index[:own], word) {
+			s.Index = append(s.Index, word)
+		}
+	}
+	slices.Sort(s.Index[own:])
+}
+
+// rely notes packs that hold what the snapshot needs, and that not everybody sees yet.
+func (w *writing) rely(packs ...pack.ID) {
+	for _, id := range packs {
+		w.relied[id] = true
+	}
+}
+
+// vanished reports whether a pack that this run relied on has turned out to be missing, or is in no index file any more. The lock of the index
+// is held.
+func (w *writing) vanished() bool {
+	for id := range w.relied {
+		if p, ok := w.r.set.Pack(id); !ok || p.Condemned {
+			return true
+		}
+	}
+	return false
 }
 
 // publish stores the record of a snapshot, whose bytes are file, under its name.
@@ -305,7 +338,8 @@ func (w *writing) missing(ctx context.Context, s *Snapshot) ([]pack.ChunkID, err
 		return nil, err
 	}
 	w.r.set.Condemn(lost...)
-	missing, err := w.r.missingChunks(ctx, s)
+	clear(w.relied) // what is needed of them is found anew
+	missing, err := w.missingChunks(ctx, s)
 	if (err != nil && IsDamage(err)) || len(missing) > 0 {
 		// An index file that was in use when the snapshot was made need not show in a listing yet.
 		added, addErr := w.r.addNamedIndexes(ctx, map[pack.ID]*Snapshot{s.ID: s})
@@ -313,7 +347,7 @@ func (w *writing) missing(ctx context.Context, s *Snapshot) ([]pack.ChunkID, err
 			return nil, addErr
 		}
 		if added {
-			return w.r.missingChunks(ctx, s)
+			return w.missingChunks(ctx, s)
 		}
 	}
 	return missing, err
@@ -336,9 +370,11 @@ func (w *writing) overdue(ctx context.Context) (bool, error) {
 	for _, name := range names {
 		there[name] = true
 	}
-	needed := w.mustVerify
-	for name := range w.indexes {
-		needed = needed || !there[name]
+	needed := w.mustVerify || w.vanished()
+	for _, used := range []map[pack.ID]bool{w.indexes, r.indexNames} { // others of this run have brought in more
+		for name := range used {
+			needed = needed || !there[name]
+		}
 	}
 	if err := r.syncPruneRecords(ctx, from); err != nil {
 		return false, err
@@ -365,21 +401,27 @@ func (w *writing) regarded(id pack.ID) bool {
 }
 
 // missingChunks returns the chunks of a snapshot's tree that are in no pack, or in condemned ones alone.
-func (r *Repo) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, error) {
+func (w *writing) missingChunks(ctx context.Context, s *Snapshot) ([]pack.ChunkID, error) {
 	root, err := s.RootID()
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
 	var missing []pack.ChunkID
-	walker := prune.NewWalker(r.load)
+	walker := prune.NewWalker(w.r.load)
 	err = walker.Walk(ctx, []pack.ChunkID{root}, func(ids []pack.ChunkID) {
 		for _, id := range ids {
-			if !r.set.Has(id) {
-				mu.Lock()
-				missing = append(missing, id)
-				mu.Unlock()
+			l, ok := w.r.set.Lookup(id)
+			if ok && !l.Fresh {
+				continue
 			}
+			mu.Lock()
+			if ok {
+				w.rely(l.Pack)
+			} else {
+				missing = append(missing, id)
+			}
+			mu.Unlock()
 		}
 	})
 	if err == nil {
@@ -478,10 +520,11 @@ const maxIndexRows = 200_000
 func (r *Repo) saveIndex(ctx context.Context, packs []index.Pack) error {
 	for len(packs) > 0 {
 		n := indexPart(packs)
-		_, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]}, chunks.Age{})
+		id, err := chunks.SaveIndex(ctx, r.store, r.records, index.File{Packs: packs[:n]}, chunks.Age{})
 		if err != nil {
 			return fmt.Errorf("store index: %w", overtaken(err))
 		}
+		r.unlisted.stored(id, packs[:n])
 		for _, p := range packs[:n] {
 			r.set.Add(p)
 		}

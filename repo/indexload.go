@@ -22,6 +22,7 @@ func (r *Repo) openIndex() {
 	}
 	r.cache = index.OpenCache(dir)
 	r.set = r.cache.Set()
+	r.cache.SetFresh(func(name pack.ID) bool { return r.indexFresh[name] })
 }
 
 // syncIndex brings in the index files that are in the store now, and then the prune records, whose
@@ -46,15 +47,17 @@ func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 	var times map[pack.ID]time.Time
 	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
 		times, err = r.listTimes(ctx, from, sealed.Index.Prefix)
+		r.indexFresh = freshIndexes(times)
 		return slices.Collect(maps.Keys(times)), err
 	}, r.loadListedIndex)
 	if err != nil {
 		return fmt.Errorf("load index: %w", err)
 	}
-	r.indexTimes, r.indexNames = times, make(map[pack.ID]bool, len(times))
+	r.indexNames = make(map[pack.ID]bool, len(times))
 	for name := range times {
 		r.indexNames[name] = true
 	}
+	r.unlisted.shown(times, report.Damaged)
 	r.dropKept(sealed.Index.Prefix, func(id pack.ID) bool { return r.indexNames[id] })
 	if err := r.syncPruneRecords(ctx, from); err != nil {
 		return err

@@ -83,8 +83,9 @@ func (r *Repo) openTree(ctx context.Context, s *Snapshot) (pack.ChunkID, error) 
 	if !r.set.Has(root) {
 		err = r.syncIndex(ctx)
 	}
+	r.want(s)
 	if err == nil && !r.set.Has(root) {
-		_, err = r.addNamedIndexes(ctx, map[pack.ID]*Snapshot{s.ID: s})
+		_, err = r.bringWanted(ctx)
 	}
 	return root, err
 }

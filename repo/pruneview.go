@@ -485,7 +485,7 @@ func (r *Repo) addNamedIndexes(ctx context.Context, snapshots map[pack.ID]*Snaps
 	for _, s := range snapshots {
 		for _, word := range s.Index {
 			name, err := pack.ParseID(word)
-			if err != nil || known[name] {
+			if err != nil || known[name] || r.unlisted.has(name) {
 				continue
 			}
 			known[name] = true
@@ -496,10 +496,15 @@ func (r *Repo) addNamedIndexes(ctx context.Context, snapshots map[pack.ID]*Snaps
 			if err != nil {
 				return added, err
 			}
+			var packs []index.Pack
 			for info, err := range index.Scan(body) {
 				if err != nil {
 					break
 				}
+				packs = append(packs, info)
+			}
+			r.unlisted.add(name, packs, false)
+			for _, info := range packs {
 				r.set.Add(info)
 				added = true
 			}

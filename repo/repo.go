@@ -102,8 +102,9 @@ type Repo struct {
 	buffers     buffers
 	buffersErr  error
 
-	decoded decodedRecords
-	runKey  runKey
+	decoded  decodedRecords
+	runKey   runKey
+	unlisted *unlisted
 
 	runningMu sync.Mutex // guards what follows
 	running   *sharedSession
@@ -112,7 +113,7 @@ type Repo struct {
 	indexLoaded bool
 	indexDamage []index.Damage           // index files that could not be used
 	indexNames  map[pack.ID]bool         // index files that were there at the last sync
-	indexTimes  map[pack.ID]time.Time    // when they were stored, by the clock of the storage
+	indexFresh  map[pack.ID]bool         // those of them that not everybody need see yet
 	prunes      map[pack.ID]*pruneRecord // all that were ever loaded
 	pruneNames  map[pack.ID]bool         // those that were there at the last sync
 }
@@ -253,7 +254,7 @@ func newRepo(store Store, opts Options) *Repo {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = 16 << 20
 	}
-	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}}
+	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}, unlisted: newUnlisted()}
 }
 
 // start derives what the repository works with from its secrets.
@@ -335,9 +336,19 @@ func (r *Repo) Close() error { return r.cache.Close() }
 
 func (r *Repo) now() time.Time { return r.opts.Now() }
 
-// load returns the bytes of a page, from what is kept if it can.
+// load returns the bytes of a chunk, from what is kept if it can. One that is in no pack is looked for in the index files that snapshots name
+// which were opened.
 func (r *Repo) load(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
-	return r.loadNear(r.nearLoader, r.loader)(ctx, kind, id)
+	load := r.loadNear(r.nearLoader, r.loader)
+	data, err := load(ctx, kind, id)
+	if !errors.Is(err, chunks.ErrMissing) {
+		return data, err
+	}
+	added, addErr := r.bringWanted(ctx)
+	if addErr != nil || !added {
+		return nil, errors.Join(err, addErr)
+	}
+	return load(ctx, kind, id)
 }
 
 var _ tree.LoadPage = (*Repo)(nil).load

@@ -97,6 +97,9 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 		return nil, fmt.Errorf("restore: no target")
 	}
 	root, err := r.openTree(ctx, s)
+	if err == nil {
+		_, err = r.bringWanted(ctx) // the places of chunks are asked of the index alone
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,10 @@
 //
 // A Writer serves one run. Its Savers, one a goroutine, hash, deduplicate, compress,
 // seal, verify and append what they made to the open pack of its class, one at a time.
-// Nothing is indexed before its pack is durable:
+// Nothing is indexed before its pack is durable, and nobody else refers to what no index file names:
 //
 //	Saver ─┐
-//	Saver ─┼─ sealed segments ─► open pack ─► store ─► rows of the index ─► index file
+//	Saver ─┼─ sealed segments ─► open pack ─► store ─► index file ─► rows of the index
 //	Saver ─┘
 //
 // A Loader reads: it looks a chunk up, reads its segment in one range, opens it and

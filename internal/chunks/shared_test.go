@@ -2,8 +2,12 @@ package chunks
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 
@@ -78,5 +82,73 @@ func TestSharedServesManyWriters(t *testing.T) {
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatal(fmt.Errorf("%s: %d bytes, want %d: %w", id, len(got), len(want), err))
 		}
+	}
+}
+
+// noIndex is a store that takes no index files.
+type noIndex struct{ Store }
+
+func (s noIndex) Create(ctx context.Context, name string, r io.Reader, size int64) error {
+	if strings.HasPrefix(name, "index/") {
+		return errFull
+	}
+	return s.Store.Create(ctx, name, r, size)
+}
+
+// TestOthersReferToWhatIsIndexed has two Writers of one process save the same: a snapshot of the second must not need a pack that would be in no
+// index file if the first ended now.
+func TestOthersReferToWhatIsIndexed(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		var store Store = mem.New(nil)
+		if fails {
+			store = noIndex{store}
+		}
+		set := index.NewSet()
+		told := map[pack.ID]bool{}
+		first := newWriter(t, store, set, Options{Indexed: func(_ pack.ID, packs []index.Pack) {
+			for _, p := range packs {
+				told[p.ID] = true
+			}
+		}})
+		second := newWriter(t, store, set, Options{})
+		s := first.NewSaver()
+		id, err := s.Save(t.Context(), pack.KindData, []byte("once"))
+		if err == nil {
+			err = s.Flush(t.Context())
+		}
+		if p := first.packers[pack.ClassData]; err == nil {
+			err = errors.Join(p.end(), p.commits.Wait()) // the pack is durable
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !first.Has(id) || second.Has(id) {
+			t.Errorf("before the index file the first has it: %v, the second: %v", first.Has(id), second.Has(id))
+		}
+		if _, err := first.Finish(t.Context()); (err != nil) != fails {
+			t.Fatal(err)
+		}
+		if second.Has(id) == fails {
+			t.Errorf("the second has it: %v, where an index file could not be stored: %v", !fails, fails)
+		}
+		if relied := second.Relied(); !fails && (len(relied) != 1 || !told[relied[0]]) {
+			t.Errorf("the second relied on %v, told of %v", relied, told)
+		}
+	}
+}
+
+func TestDryRunTellsNobody(t *testing.T) {
+	store, set := mem.New(nil), index.NewSet()
+	w := newWriter(t, store, set, Options{DryRun: true, Indexed: func(pack.ID, []index.Pack) { t.Error("an index file was told of") }})
+	s := w.NewSaver()
+	id, err := s.Save(t.Context(), pack.KindData, []byte("once"))
+	if err == nil {
+		err = s.Flush(t.Context())
+	}
+	if err == nil {
+		_, err = w.Finish(t.Context())
+	}
+	if err != nil || set.Has(id) || !w.Has(id) {
+		t.Errorf("the index has what a dry run saved: %v; the run itself: %v; %v", set.Has(id), w.Has(id), err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +39,11 @@ type Options struct {
 	// Corrupt, if not nil, may change a sealed segment before it is verified. It is
 	// for tests that prove the verification.
 	Corrupt func(box []byte)
+	// Indexed, if not nil, is told of each index file when it is durable, before others can refer to what it names. It must not block, nor keep or
+	// change packs.
+	Indexed func(id pack.ID, packs []index.Pack)
+	// DryRun says that the store keeps nothing: nobody else gets to know of what is saved.
+	DryRun bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// StorageTime tells what the clock of the storage said in its latest answer, zero if that is not known. nil stands for a storage that does
@@ -60,10 +67,11 @@ type Writer struct {
 	content     *seal.Key
 	contentErr  error
 
-	mu      sync.Mutex // guards what follows
-	claimed map[pack.ChunkID]struct{}
-	rows    []index.Pack // of durable packs that no index file names so far
-	stored  time.Time    // by the clock of the storage, before the first of them was; zero if that is not known
+	mu      sync.Mutex                // guards what follows
+	claimed map[pack.ChunkID]struct{} // that no index file names so far
+	relied  map[pack.ID]struct{}      // packs that not everybody sees yet, and that were found to hold chunks
+	rows    []index.Pack              // of durable packs that no index file names so far
+	since   time.Time                 // by the clock of the storage, before the first of them was stored; zero if that is not known
 	rowsLen int
 	bytes   int64 // of the packs in rows
 	began   time.Time
@@ -84,7 +92,7 @@ type Stats struct {
 }
 
 // NewWriter returns a Writer into store that deduplicates against set and adds its rows
-// to it. Finish or Abandon ends it; what it does for its Savers ends with ctx.
+// to it, when an index file names them. Finish or Abandon ends it; what it does for its Savers ends with ctx.
 func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts Options) (*Writer, error) {
 	if opts.PackSize == 0 {
 		opts.PackSize = DefaultPackSize
@@ -102,7 +110,7 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 		}
 	}
 	w := &Writer{store: store, set: set, keys: keys, records: sealed.New(store, keys.Metadata), opts: opts,
-		claimed: map[pack.ChunkID]struct{}{}, began: opts.Now()}
+		claimed: map[pack.ChunkID]struct{}{}, relied: map[pack.ID]struct{}{}, began: opts.Now()}
 	w.written, w.outer = w.began, ctx
 	w.ctx, w.fail = context.WithCancelCause(ctx)
 	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
@@ -117,7 +125,25 @@ func (w *Writer) Has(id pack.ChunkID) bool {
 	w.mu.Lock()
 	_, ok := w.claimed[id]
 	w.mu.Unlock()
-	return ok || w.set.Has(id)
+	return ok || w.stored(id)
+}
+
+// stored reports whether the chunk is in a pack that others may refer to, and notes the pack if not everybody sees it yet.
+func (w *Writer) stored(id pack.ChunkID) bool {
+	l, ok := w.set.Lookup(id)
+	if ok && l.Fresh {
+		w.mu.Lock()
+		w.relied[l.Pack] = struct{}{}
+		w.mu.Unlock()
+	}
+	return ok
+}
+
+// Relied returns the packs that were found to hold chunks and that not everybody sees yet: index.Location tells which these are.
+func (w *Writer) Relied() []pack.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.relied))
 }
 
 // claim reports whether the caller is the one to save the chunk: it is neither stored
@@ -126,7 +152,7 @@ func (w *Writer) claim(id pack.ChunkID) bool {
 	w.mu.Lock()
 	_, ok := w.claimed[id]
 	w.mu.Unlock()
-	if ok || w.set.Has(id) {
+	if ok || w.stored(id) {
 		return false
 	}
 	w.mu.Lock()
@@ -162,10 +188,9 @@ func (w *Writer) storageTime() time.Time {
 // packDone notes a durable pack, and writes an index file now and then so that an
 // interrupted run leaves what it wrote usable by the next. The pack was stored after the clock of the storage said before.
 func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) error {
-	w.set.Add(p)
 	w.mu.Lock()
-	if len(w.rows) == 0 || before.Before(w.stored) {
-		w.stored = before
+	if len(w.rows) == 0 || before.Before(w.since) {
+		w.since = before
 	}
 	w.stats.Packs++
 	w.stats.PackBytes += p.Size
@@ -173,9 +198,6 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) e
 	w.bytes += p.Size
 	for _, s := range p.Directory {
 		w.rowsLen += len(s.Chunks)
-		for _, c := range s.Chunks {
-			delete(w.claimed, c.ID)
-		}
 	}
 	now := w.opts.Now()
 	due := w.rowsLen >= maxIndexRows ||
@@ -188,11 +210,11 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) e
 	return w.writeIndex(ctx)
 }
 
-// writeIndex makes an index file of the packs that are durable. Those that cannot be indexed serve nobody: a later run of the same
-// process would refer to them as if they were.
+// writeIndex makes an index file of the packs that are durable. Only then others of this process may refer to them: a snapshot that is committed
+// before would be lost if this run ended here. Those that cannot be indexed serve nobody.
 func (w *Writer) writeIndex(ctx context.Context) error {
 	w.mu.Lock()
-	rows, age := w.rows, Age{w.stored, w.opts.StorageTime}
+	rows, age := w.rows, Age{w.since, w.opts.StorageTime}
 	w.rows, w.rowsLen, w.bytes, w.written = nil, 0, 0, w.opts.Now()
 	w.mu.Unlock()
 	if len(rows) == 0 {
@@ -200,15 +222,35 @@ func (w *Writer) writeIndex(ctx context.Context) error {
 	}
 	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows}, age)
 	if err != nil {
-		for _, p := range rows {
-			w.set.Condemn(p.ID)
-		}
 		return err
 	}
 	w.mu.Lock()
 	w.indexes = append(w.indexes, id)
 	w.mu.Unlock()
+	if w.opts.DryRun {
+		return nil
+	}
+	if w.opts.Indexed != nil {
+		w.opts.Indexed(id, rows)
+	}
+	w.share(rows)
 	return nil
+}
+
+// share lets others of this process refer to packs.
+func (w *Writer) share(packs []index.Pack) {
+	for _, p := range packs {
+		w.set.Add(p)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range packs {
+		for _, s := range p.Directory {
+			for _, c := range s.Chunks {
+				delete(w.claimed, c.ID)
+			}
+		}
+	}
 }
 
 // Finish makes everything durable that the Savers flushed: packs, then index. It
