@@ -105,6 +105,7 @@ type Repo struct {
 	decoded  decodedRecords
 	runKey   runKey
 	unlisted *unlisted
+	parts    partsCheck
 
 	runningMu sync.Mutex // guards what follows
 	running   *sharedSession
@@ -254,7 +255,7 @@ func newRepo(store Store, opts Options) *Repo {
 	if opts.CacheBytes == 0 {
 		opts.CacheBytes = 16 << 20
 	}
-	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}, unlisted: newUnlisted()}
+	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}, unlisted: newUnlisted(), parts: partsCheck{turn: make(chan struct{}, 1)}}
 }
 
 // start derives what the repository works with from its secrets.
