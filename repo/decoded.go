@@ -8,7 +8,7 @@ import (
 )
 
 // decodedBytes bounds the memory of the records that are kept, as it is estimated: some 20,000 snapshots, or 6,000 that name
-// as many index files as they may.
+// hundreds of index files each.
 const decodedBytes = 32 << 20
 
 const (

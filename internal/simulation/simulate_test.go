@@ -215,9 +215,9 @@ func (w *world) storageNow() time.Time {
 	return time.Now().Add(w.jump)
 }
 
-func (w *world) open(s repo.Store, credential *repo.Credential, now func() time.Time, cache string) (*repo.Repo, error) {
-	_, isFar := s.(*far)
-	return repo.Open(w.t.Context(), s, credential, repo.Options{Now: now, PackSize: 1 << 20, CacheDir: cache, OneRun: isFar})
+func (w *world) open(s repo.Store, credential *repo.Credential, o repo.Options) (*repo.Repo, error) {
+	o.PackSize = 1 << 20
+	return repo.Open(w.t.Context(), s, credential, o)
 }
 
 func (w *world) run() {
@@ -249,7 +249,7 @@ func (w *world) end() {
 	w.jump = 0
 	w.mu.Unlock()
 	ctx := w.t.Context()
-	r, err := w.open(w.inner, w.keys.full, time.Now, "")
+	r, err := w.open(w.inner, w.keys.full, repo.Options{})
 	if err != nil {
 		w.t.Fatalf("open in the end: %v", err)
 	}
@@ -299,7 +299,7 @@ func (w *world) check(after string) {
 	w.now.Store = w.inner.Clone()
 	if w.checker == nil {
 		var err error
-		if w.checker, err = w.open(w.now, w.keys.writer, time.Now, ""); err != nil {
+		if w.checker, err = w.open(w.now, w.keys.writer, repo.Options{}); err != nil {
 			w.t.Errorf("after %s: open: %v", after, err)
 			return
 		}
@@ -336,6 +336,9 @@ type machine struct {
 	cache string // folder, empty for none
 	store *unreliable
 	repo  *repo.Repo
+	// oneRun says that the machine does all until it boots again in one run, as those do whose store is far, and for several sources. Some such
+	// machines have a clock that stands still for the time of a run.
+	oneRun bool
 }
 
 func (w *world) machine(id int) *machine {
@@ -348,6 +351,7 @@ func (w *world) machine(id int) *machine {
 		skew = time.Duration(m.rng.Int64N(int64(8*time.Minute))) - 4*time.Minute
 	}
 	m.now = func() time.Time { return time.Now().Add(skew) }
+	m.oneRun = (w.seed+uint64(id))%3 == 0
 	if id%2 == 1 && w.seed%4 == 1 {
 		m.cache = w.t.TempDir()
 	}
@@ -414,8 +418,12 @@ func (m *machine) boot() {
 		st = &far{m.store}
 		m.spoilCache()
 	}
+	if m.oneRun && m.w.seed%2 == 0 {
+		still := time.Now()
+		m.now = func() time.Time { return still }
+	}
 	var err error
-	if m.repo, err = m.w.open(st, m.w.keys.full, m.now, m.cache); err != nil {
+	if m.repo, err = m.w.open(st, m.w.keys.full, repo.Options{Now: m.now, CacheDir: m.cache, OneRun: m.oneRun || m.id%2 == 1}); err != nil {
 		if m.repo = nil; !m.store.dead() {
 			m.w.t.Errorf("open by machine %d: %v", m.id, err)
 		}
@@ -482,7 +490,11 @@ func (m *machine) backup(ctx context.Context) {
 	}
 	now := maps.Clone(m.files)
 	before := m.store.rescues()
-	s, err := back(ctx, m.repo, fmt.Sprintf("source %d", m.id), now)
+	source := m.id
+	if m.oneRun { // one of several, of which each may have what another has stored
+		source += 10 * m.rng.IntN(3)
+	}
+	s, err := back(ctx, m.repo, fmt.Sprintf("source %d", source), now)
 	m.expect("backup", err)
 	m.w.count(func(c *simCounts) {
 		switch {
