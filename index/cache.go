@@ -32,6 +32,9 @@ type Cache struct {
 type cached struct {
 	*table
 	name string // in the folder; empty if the table is this process's own
+
+	memos  [listChoices]memo
+	wholes wholes
 }
 
 // List returns the names of all index files of the repository.

@@ -61,12 +61,20 @@ func (b bitset) complement(n int) bitset {
 		return nil
 	}
 	c := newBitset(n)
-	for i := range n {
-		if !b.has(i) {
-			c.set(i)
-		}
+	for i := range c {
+		c[i] = ^b[i]
+	}
+	if rest := n & 63; rest > 0 {
+		c[len(c)-1] &= 1<<rest - 1
 	}
 	return c
+}
+
+// add adds the numbers of another set, which has none that are too large for b.
+func (b bitset) add(other bitset) {
+	for i, word := range other {
+		b[i] |= word
+	}
 }
 
 // count returns how many numbers from first to end, exclusive, are in the set.

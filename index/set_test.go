@@ -345,3 +345,27 @@ func TestBitsetCount(t *testing.T) {
 		}
 	}
 }
+
+func TestBitsetComplement(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		n := 1 + rng.IntN(200)
+		b := newBitset(n)
+		rare := rng.IntN(3) // all are in the set, half, or three quarters
+		for i := range n {
+			if rare == 0 || rng.IntN(2*rare) > 0 {
+				b.set(i)
+			}
+		}
+		c := b.complement(n)
+		for i := range n {
+			if b.has(i) == c.has(i) {
+				t.Fatalf("number %d of %d is in both, or in none", i, n)
+			}
+		}
+		if all := b.count(0, n) == n; all != (c == nil) || !all && c.count(0, 64*len(c)) != n-b.count(0, n) {
+			t.Fatalf("%d of %d in one, the other is %v", b.count(0, n), n, c)
+		}
+	}
+}

@@ -100,11 +100,19 @@ func (s *Set) condemnIn(p *part) {
 func (s *Set) setBase(base []*part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := make(map[*table]*part, len(s.base))
+	for _, p := range s.base {
+		before[p.table] = p
+	}
+	for _, p := range base {
+		if was := before[p.table]; was != nil {
+			p.condemned = was.condemned
+		} else {
+			s.condemnIn(p)
+		}
+	}
 	dropAll(s.base)
 	s.base = base
-	for _, p := range base {
-		s.condemnIn(p)
-	}
 	s.freeze()
 	s.own = slices.DeleteFunc(s.own, func(p *part) bool {
 		if s.bury(p) {

@@ -3,7 +3,6 @@ package index
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"math"
 	"math/bits"
 	"sort"
@@ -210,23 +209,6 @@ func (t *table) source(i int) (name pack.ID, first, end int) {
 		end = int(min(binary.LittleEndian.Uint32(b[sourceRowBytes+32:]), uint32(end)))
 	}
 	return name, int(min(binary.LittleEndian.Uint32(b[32:]), uint32(end))), end
-}
-
-// listed yields the numbers of the packs that index files list, of those that are wanted.
-func (t *table) listed(wanted func(source pack.ID) bool) iter.Seq[int] {
-	return func(yield func(int) bool) {
-		for i := range int(t.counts.sources) {
-			name, first, end := t.source(i)
-			if !wanted(name) {
-				continue
-			}
-			for j := first; j < end; j++ {
-				if !yield(t.listing(j)) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // listing returns the pack of listing i, which is within the table.

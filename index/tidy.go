@@ -12,19 +12,15 @@ import (
 // as fresh.
 func (c *Cache) parts() []*part {
 	parts := make([]*part, len(c.tables))
+	alive := c.listed(listKnown, func(name pack.ID) bool { return c.known[name] })
+	old := alive
+	if c.anyFresh() {
+		old = c.listed(listOld, func(name pack.ID) bool { return c.known[name] && !c.fresh(name) })
+	}
 	for i, t := range c.tables {
-		parts[i] = newTablePart(t.table)
-	}
-	alive := c.listed(parts, func(name pack.ID) bool { return c.known[name] })
-	for i, p := range parts {
-		p.dead = alive[i].complement(p.packCount())
-	}
-	if !c.anyFresh() {
-		return parts
-	}
-	old := c.listed(parts, func(name pack.ID) bool { return c.known[name] && !c.fresh(name) })
-	for i, p := range parts {
-		p.fresh = old[i].complement(p.packCount())
+		p := newTablePart(t.table)
+		p.dead, p.fresh = alive[i].complement(p.packCount()), old[i].complement(p.packCount())
+		parts[i] = p
 	}
 	return parts
 }
@@ -37,61 +33,6 @@ func (c *Cache) anyFresh() bool {
 		}
 	}
 	return false
-}
-
-// listed returns, by part, the packs that index files list which are wanted.
-func (c *Cache) listed(parts []*part, wanted func(name pack.ID) bool) []bitset {
-	found := make([]bitset, len(parts))
-	for i, p := range parts {
-		found[i] = newBitset(p.packCount())
-	}
-	for i, t := range c.tables {
-		for number := range t.listed(wanted) {
-			if t.counts.elsewhere == 0 || !t.pack(number).elsewhere {
-				found[i].set(number)
-				continue
-			}
-			id := t.pack(number).id
-			for j, p := range parts {
-				if n, ok := p.find(id); ok {
-					found[j].set(n)
-				}
-			}
-		}
-	}
-	return found
-}
-
-// complete returns the live index files all of whose packs the tables hold.
-func complete(tables []*cached, live func(pack.ID) bool) map[pack.ID]bool {
-	known := make(map[pack.ID]bool)
-	for _, t := range tables {
-		for i := range int(t.counts.sources) {
-			name, first, end := t.source(i)
-			if !live(name) {
-				continue
-			}
-			whole := true
-			for j := first; j < end && whole && t.counts.elsewhere > 0; j++ {
-				p := t.pack(t.listing(j))
-				whole = !p.elsewhere || holder(tables, p.id) != nil
-			}
-			if whole {
-				known[name] = true
-			}
-		}
-	}
-	return known
-}
-
-// holder returns the table that has the rows of a pack.
-func holder(tables []*cached, id pack.ID) *cached {
-	for _, t := range tables {
-		if i, ok := t.findPack(id); ok && !t.pack(i).elsewhere {
-			return t
-		}
-	}
-	return nil
 }
 
 // tidy merges tables that are many, and writes those again that are mostly dead. It reports
