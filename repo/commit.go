@@ -200,20 +200,17 @@ func (w *writing) vanished() bool {
 // publish stores the record of a snapshot, whose bytes are file, under its name.
 func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 	pending, name := sealed.Pending.Prefix+s.ID.String(), sealed.Snapshot.Prefix+s.ID.String()
-	create := func(name string) error {
-		err := w.r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
-		if errors.Is(err, fs.ErrExist) {
-			return nil // of the same bytes
-		}
-		return err
-	}
-	if err := create(pending); err != nil {
+	// Of the same bytes, if the name is taken. What is in pending/ need not outlast a crash: this run does not, and if the storage alone has crashed,
+	// it looks for the file in the end.
+	if err := w.r.show(ctx, pending, file); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
 	w.r.opened.Store(nil)
 	err := w.secure(ctx, s)
 	if err == nil {
-		err = create(name)
+		if err = w.r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file))); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
 	}
 	if err != nil {
 		_ = w.r.drop(context.WithoutCancel(ctx), pending)

@@ -377,3 +377,37 @@ func snapshotIDs(t *testing.T, r *Repo, source string) (ids []SnapshotID) {
 	}
 	return ids
 }
+
+// showing is a Store that notes which files it was asked to store without waiting until their names are durable.
+type showing struct {
+	Store
+	mu    sync.Mutex // guards what follows
+	shown []string
+}
+
+func (s *showing) Show(ctx context.Context, name string, data io.Reader, size int64) error {
+	folder, _, _ := strings.Cut(name, "/")
+	s.mu.Lock()
+	s.shown = append(s.shown, folder)
+	s.mu.Unlock()
+	return s.Store.Create(ctx, name, data, size)
+}
+
+// TestOnlyWhatIsOfNoUseBehindACrashIsNotDurable looks at all files that a backup, a forget, an undelete and a prune store.
+func TestOnlyWhatIsOfNoUseBehindACrashIsNotDurable(t *testing.T) {
+	t.Parallel()
+	store := &showing{Store: mem.New(nil)}
+	r := newTestRepo(t, store, Options{Parity: ParityOn})
+	first := mustBack(t, r, "a", files{"x": "1"})
+	mustBack(t, r, "a", files{"x": "2"})
+	mustForget(t, r, ForgetOptions{}, first)
+	if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
+		t.Fatal(err)
+	}
+	mustForget(t, r, ForgetOptions{Now: true}, first)
+	mustPrune(t, r, PruneOptions{Now: true})
+	slices.Sort(store.shown)
+	if got := slices.Compact(store.shown); !slices.Equal(got, []string{"pending", "sessions"}) {
+		t.Errorf("not durable: files in %q", got)
+	}
+}

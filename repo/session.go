@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -147,7 +148,7 @@ func (s *session) create(ctx context.Context, number int) error {
 	if err != nil {
 		return err
 	}
-	return s.r.store.Create(ctx, s.name(number), bytes.NewReader(file), int64(len(file)))
+	return s.r.show(ctx, s.name(number), file)
 }
 
 func (s *session) remove(ctx context.Context, number int) {
@@ -274,6 +275,20 @@ func (r *Repo) loadSession(ctx context.Context, name string) *sessionRecord {
 		return unknown
 	}
 	return s
+}
+
+// shower is a Store that can store a file without waiting until its name is durable.
+type shower interface {
+	Show(ctx context.Context, name string, data io.Reader, size int64) error
+}
+
+// show stores a file that tells others what goes on, and that may be gone after a crash of the machine with the storage: what goes on ends there, or,
+// on another machine, finds out.
+func (r *Repo) show(ctx context.Context, name string, file []byte) error {
+	if s, ok := able[shower](r.store); ok {
+		return s.Show(ctx, name, bytes.NewReader(file), int64(len(file)))
+	}
+	return r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file)))
 }
 
 // dropper is a Store that can remove a file without waiting until that is durable.

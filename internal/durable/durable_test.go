@@ -184,6 +184,23 @@ func TestOrderOfSteps(t *testing.T) {
 			t.Errorf("name that is taken: steps %q, want %q", steps, want)
 		}
 		steps = nil
+		for range 2 { // the second name is taken
+			f, err := d.NewFile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Write([]byte("z")); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Show("a/b/e"); err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Fatal(err)
+			}
+			want = []string{"write", "sync file", "close file", "link"}
+			if !reflect.DeepEqual(steps, want) || files(t, dir)["a/b/e"] != "z" {
+				t.Errorf("Show: steps %q, want %q", steps, want)
+			}
+			steps = nil
+		}
 		if err := d.Remove("a/b/d"); err != nil || !reflect.DeepEqual(steps, []string{"sync folder"}) {
 			t.Errorf("Remove: steps %q, error %v", steps, err)
 		}

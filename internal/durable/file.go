@@ -88,11 +88,25 @@ func (f *File) write(p []byte) (int, error) {
 // The steps: settle and openat the folder; fsync of the file; close of the
 // descriptor that wrote; linkat or renameat2 to the name, exclusively; fsync
 // of the folder.
-func (f *File) Commit(name string) error {
+func (f *File) Commit(name string) error { return f.end(name, lasting) }
+
+// Show is Commit that does not wait until the name is durable: after a crash of the machine the file is there, whole, or it is not. Of a name that is
+// taken it does not say more.
+func (f *File) Show(name string) error { return f.end(name, passing) }
+
+// term says whether a name has to be durable.
+type term bool
+
+const (
+	lasting term = true
+	passing term = false
+)
+
+func (f *File) end(name string, t term) error {
 	if f.err != nil {
 		return errors.Join(f.err, f.Close())
 	}
-	err := f.commit(name)
+	err := f.commit(name, t)
 	if err == nil {
 		f.err = errCommitted
 		return nil
@@ -101,19 +115,19 @@ func (f *File) Commit(name string) error {
 	return errors.Join(err, f.Close())
 }
 
-func (f *File) commit(name string) error {
+func (f *File) commit(name string, t term) error {
 	folder, err := f.dir.openFolder(path.Dir(name))
 	if err != nil {
 		return err
 	}
-	if err := f.publish(folder, name); err != nil {
+	if err := f.publish(folder, name, t); err != nil {
 		return errors.Join(err, folder.Close())
 	}
 	return folder.Close()
 }
 
 // publish takes the steps from the fsync of the file to that of the folder.
-func (f *File) publish(folder *os.File, name string) error {
+func (f *File) publish(folder *os.File, name string, t term) error {
 	linkable, err := f.finish()
 	if err != nil {
 		return err
@@ -124,7 +138,9 @@ func (f *File) publish(folder *os.File, name string) error {
 	}
 	if err == nil {
 		f.temp = ""
-		err = f.dir.syncFolder(folder)
+		if t == lasting {
+			err = f.dir.syncFolder(folder)
+		}
 		if err != nil {
 			// The name may not last, so nobody shall find it. It is ours: no
 			// other file can have taken it.
@@ -132,7 +148,7 @@ func (f *File) publish(folder *os.File, name string) error {
 		}
 		return err
 	}
-	if errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) && t == lasting {
 		// The caller may go on as if the file were stored, so it must be, even
 		// if its writer has not come to its own fsync.
 		if err := f.dir.syncFolder(folder); err != nil {

@@ -97,12 +97,22 @@ func checkEmpty(root *os.Root) error {
 func (s *Store) Create(ctx context.Context, name string, data io.Reader, size int64) error {
 	err := s.checkName(ctx, name)
 	if err == nil {
-		err = s.create(ctx, name, data, size)
+		err = s.create(ctx, name, data, size, (*durable.File).Commit)
 	}
 	return s.wrap("create", name, err)
 }
 
-func (s *Store) create(ctx context.Context, name string, data io.Reader, size int64) error {
+// Show creates a file like Create, but does not wait until its name is durable: after a crash of the machine the file may be gone, and is whole if it is
+// not. It is for what others have to see now and what is of no use behind a crash.
+func (s *Store) Show(ctx context.Context, name string, data io.Reader, size int64) error {
+	err := s.checkName(ctx, name)
+	if err == nil {
+		err = s.create(ctx, name, data, size, (*durable.File).Show)
+	}
+	return s.wrap("create", name, err)
+}
+
+func (s *Store) create(ctx context.Context, name string, data io.Reader, size int64, end func(f *durable.File, name string) error) error {
 	// The link at the end decides; asking first saves the writing.
 	if _, err := s.dir.Root().Lstat(name); err == nil {
 		return s.dir.Taken(name)
@@ -117,7 +127,7 @@ func (s *Store) create(ctx context.Context, name string, data io.Reader, size in
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	return f.Commit(name)
+	return end(f, name)
 }
 
 // Spool implements store.Spooler.

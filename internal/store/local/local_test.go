@@ -322,6 +322,35 @@ func BenchmarkReadAt(b *testing.B) {
 	}
 }
 
+func TestShow(t *testing.T) {
+	t.Parallel()
+	s, _ := newTestStore(t)
+	if err := s.Show(t.Context(), "a/b", strings.NewReader("xyz"), 3); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, s, ""); !slices.Equal(got, []string{"a/b"}) {
+		t.Errorf("after Show List gives %q", got)
+	}
+	for what, err := range map[string]error{
+		"again":     s.Show(t.Context(), "a/b", strings.NewReader("123"), 3),
+		"by Create": s.Create(t.Context(), "a/b", strings.NewReader("123"), 3),
+	} {
+		if !errors.Is(err, fs.ErrExist) {
+			t.Errorf("a name that is taken, %s: %v", what, err)
+		}
+	}
+	got := make([]byte, 3)
+	if _, err := s.ReadAt(t.Context(), "a/b", got, 0); err != nil || string(got) != "xyz" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if err := s.Show(t.Context(), "tmp/x", strings.NewReader(""), 0); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a temporary name: %v", err)
+	}
+	if err := s.Show(t.Context(), "short", strings.NewReader("x"), 3); err == nil || len(names(t, s, "")) != 1 {
+		t.Errorf("a file that ends early is shown: %v", err)
+	}
+}
+
 func TestDrop(t *testing.T) {
 	t.Parallel()
 	s, err := Create(filepath.Join(t.TempDir(), "store"), Options{})
