@@ -56,7 +56,8 @@ type Options struct {
 	// Place says where the repository is, to tell it from copies that may be older.
 	Place string
 	// OneRun says that the repository is opened for one run that begins at once: the listing that Open makes serves for its first look at
-	// the snapshots.
+	// the snapshots. Its backups share what is the same for each: what was
+	// decoded, a session, a content key, and for a quarter of an hour a listing of all packs.
 	OneRun bool
 	// AcceptRollback takes the repository as it is, whatever was seen before.
 	AcceptRollback bool

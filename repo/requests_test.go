@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -98,4 +99,14 @@ func TestRunsMakeFewRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("a backup without what was kept", 23, func(r *Repo) { mustBack(t, r, "one", randomFiles(4, 4, 100_000)) })
+	run("five sources", 66, func(r *Repo) {
+		for i := range uint64(5) {
+			before := n.Load()
+			mustBack(t, r, fmt.Sprint("source ", i), randomFiles(10+i, 4, 100_000))
+			// Six files that it stores and one that goes, four listings of small folders, the root read back: no listing of packs.
+			if got := n.Load() - before; i > 0 && got > 12 {
+				t.Errorf("source %d of a run: %d requests, want 12 at most", i, got)
+			}
+		}
+	})
 }
