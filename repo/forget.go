@@ -197,6 +197,7 @@ func (r *Repo) removeTogether(ctx context.Context, all []*Snapshot, ids []Snapsh
 		for _, id := range part {
 			if there[id] {
 				names = append(names, sealed.Pending.Prefix+id.String())
+				delete(there, id) // it may be named twice
 			} else {
 				others = append(others, id)
 			}
@@ -205,6 +206,9 @@ func (r *Repo) removeTogether(ctx context.Context, all []*Snapshot, ids []Snapsh
 			names = append(names, sealed.Snapshot.Prefix+name[len(sealed.Pending.Prefix):])
 		}
 		removed, err := r.discardAll(ctx, names)
+		if err != nil {
+			removed = r.missingOf(context.WithoutCancel(ctx), names, removed)
+		}
 		for _, name := range removed {
 			if id, ok := strings.CutPrefix(name, sealed.Snapshot.Prefix); ok {
 				parsed, _ := pack.ParseID(id) // it was made of one
@@ -216,6 +220,27 @@ func (r *Repo) removeTogether(ctx context.Context, all []*Snapshot, ids []Snapsh
 		}
 	}
 	return gone, others, nil
+}
+
+// missingOf returns the names that are in removed, and those of snapshots that are not there any more: a request that was cut off, or whose answer did not
+// come, may have removed them.
+func (r *Repo) missingOf(ctx context.Context, names, removed []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	there := map[string]bool{}
+	err := r.store.List(ctx, sealed.Snapshot.Prefix, func(name string, _ int64, _ time.Time) error {
+		there[name] = true
+		return nil
+	})
+	if err != nil {
+		return removed
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, sealed.Snapshot.Prefix) && !there[name] && !slices.Contains(removed, name) {
+			removed = append(removed, name)
+		}
+	}
+	return removed
 }
 
 // copyToTrash copies snapshots to the trash and returns those that are there, with whether they were not before.

@@ -183,10 +183,11 @@ func (s *session) storageNow(ctx context.Context) (time.Time, error) {
 	return s.at.Add(time.Since(s.local)), s.atErr
 }
 
-// storedAt returns when a file was stored, by the clock of the storage. That was a moment ago: the time of the latest answer will do.
+// storedAt returns when a file was stored, by the clock of the storage. That was a moment ago: the time of the latest answer will do, unless it is far from this
+// machine's. What answers may be a proxy with a clock of its own, and not what stamps files.
 func (r *Repo) storedAt(ctx context.Context, name string) (time.Time, error) {
 	if clock, ok := able[storageClock](r.store); ok {
-		if at := clock.StorageTime(); !at.IsZero() {
+		if at := clock.StorageTime(); !at.IsZero() && at.Sub(r.now()).Abs() <= MaxClockSkew {
 			return at, nil
 		}
 	}

@@ -176,12 +176,17 @@ func (s *Store) DeleteAll(ctx context.Context, names []string) (gone []string, e
 		}
 		removed := s.deleteMany(ctx, part)
 		for _, name := range part {
-			if !removed[s.location.key(name)] {
-				if err := s.Delete(ctx, name); err != nil {
-					return gone, err
-				}
+			is := removed[s.location.key(name)]
+			if !is && err == nil {
+				err = s.Delete(ctx, name)
+				is = err == nil
 			}
-			gone = append(gone, name)
+			if is {
+				gone = append(gone, name)
+			}
+		}
+		if err != nil {
+			return gone, err
 		}
 	}
 	return gone, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -315,6 +316,31 @@ func TestDeleteAllWithoutBulk(t *testing.T) {
 		if err := st.List(t.Context(), "", func(string, int64, time.Time) error { left++; return nil }); err != nil || left != 2-len(gone) {
 			t.Errorf("status %d: %d files are left, %v", status, left, err)
 		}
+	}
+}
+
+// TestDeleteAllTellsWhatIsGone removes files of which the server refuses one.
+func TestDeleteAllTellsWhatIsGone(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	opts := small
+	opts.Region = "us-east-1"
+	opts.Wrap = func(next http.RoundTripper) http.RoundTripper {
+		return tripper(func(req *http.Request) (*http.Response, error) {
+			switch req.Method {
+			case http.MethodPost:
+				const answer = `<DeleteResult><Error><Key>p/a</Key><Code>AccessDenied</Code></Error><Deleted><Key>p/b</Key></Deleted></DeleteResult>`
+				return &http.Response{StatusCode: http.StatusOK, Request: req, Body: io.NopCloser(strings.NewReader(answer)), Header: http.Header{}}, nil
+			case http.MethodDelete:
+				return &http.Response{StatusCode: http.StatusForbidden, Request: req, Body: http.NoBody, Header: http.Header{}}, nil
+			}
+			return next.RoundTrip(req)
+		})
+	}
+	st := create(t, location(server, "p"), server, opts)
+	defer st.Close()
+	if gone, err := st.DeleteAll(t.Context(), []string{"a", "b"}); !errors.Is(err, fs.ErrPermission) || !slices.Equal(gone, []string{"b"}) {
+		t.Errorf("gone %q, %v", gone, err)
 	}
 }
 
