@@ -64,7 +64,7 @@ func (r *Repo) beginWritingFrom(ctx context.Context, early *shown) (*writing, er
 	r.indexMu.Lock()
 	defer r.indexMu.Unlock()
 	sync, began := r.syncIndexLocked, time.Now()
-	if early != nil {
+	if early != nil && !r.indexLoaded { // a newer one is not given up for it: others of this run may rely on what it showed
 		sync, began = func(ctx context.Context) error { return r.syncIndexFrom(ctx, early) }, early.at
 	}
 	if err := sync(ctx); err != nil {
@@ -110,7 +110,7 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if err := w.readBack(ctx, root); err != nil {
+	if err := w.readBack(ctx, root, s.Index); err != nil {
 		return fmt.Errorf("read back the snapshot's tree: %w", err)
 	}
 	// What others did is looked at once the record stands in pending/. Of a run that took long it is likely that there is something to copy, which is
@@ -140,10 +140,10 @@ func (w *writing) commit(ctx context.Context, s *Snapshot) error {
 	return w.publish(ctx, s, file)
 }
 
-// readBack reads the root of the snapshot's tree from the store, unless it is the parent's, which this run did not write.
-func (w *writing) readBack(ctx context.Context, root pack.ChunkID) error {
+// readBack reads the root of the snapshot's tree from the store, unless it is the parent's, and this run did not write it: it wrote no index file.
+func (w *writing) readBack(ctx context.Context, root pack.ChunkID, wrote []string) error {
 	if w.parent != nil {
-		if same, err := w.parent.RootID(); err == nil && same == root {
+		if same, err := w.parent.RootID(); err == nil && same == root && len(wrote) == 0 {
 			return nil
 		}
 	}

@@ -46,6 +46,11 @@ func (r *Repo) syncIndexLocked(ctx context.Context) error {
 func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 	var times map[pack.ID]time.Time
 	report, err := r.cache.Sync(ctx, func(ctx context.Context) (_ []pack.ID, err error) {
+		if times != nil { // some were merged into others, which from does not show
+			if from, err = listOnce(ctx, r.store, sealed.Index.Prefix, sealed.Prune.Prefix); err != nil {
+				return nil, err
+			}
+		}
 		times, err = r.listTimes(ctx, from, sealed.Index.Prefix)
 		r.indexFresh = freshIndexes(times)
 		return slices.Collect(maps.Keys(times)), err

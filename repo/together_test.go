@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,5 +121,107 @@ func TestPruneNowBehindAProxyWithAnotherClock(t *testing.T) {
 		}
 		store.date = nil
 		s.leave()
+	}
+}
+
+// eachBulky lists several folders in one go.
+type eachBulky struct{ *bulky }
+
+func (s *eachBulky) ListEach(ctx context.Context, prefixes, along []string, fn func(string, int64, time.Time) error) ([]string, error) {
+	for _, prefix := range slices.Sorted(slices.Values(slices.Concat(prefixes, along))) {
+		if err := s.List(ctx, prefix, fn); err != nil {
+			return nil, err
+		}
+	}
+	return along, nil
+}
+
+// TestBackupByAListingWhoseIndexFilesWereMerged opens a repository, lets another run merge the index files that the listing of Open shows, and
+// makes a backup: what is stored is not stored once more.
+func TestBackupByAListingWhoseIndexFilesWereMerged(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := &eachBulky{&bulky{Store: c.store()}}
+	first := newTestRepo(t, store, c.options())
+	f := randomFiles(1, 4, 100_000)
+	mustBack(t, first, "a", f)
+	f["more"] = "more"
+	mustBack(t, first, "a", f)
+	o := c.options()
+	o.OneRun = true
+	r := reopen(t, store, o)
+	defer r.Close()
+	if res := mustPrune(t, first, PruneOptions{Now: true}); res.RemovedIndexes == 0 {
+		t.Fatalf("nothing was merged: %+v", res)
+	}
+	before := len(names(t, store, "data/"))
+	s := mustBack(t, r, "a", f)
+	if after := len(names(t, store, "data/")); after != before {
+		t.Errorf("%d packs of data, and %d before", after, before)
+	}
+	if got, err := restored(t.Context(), r, s); err != nil || len(got) != len(f) {
+		t.Errorf("%d files, %v", len(got), err)
+	}
+}
+
+// rotting is a store that reads packs of metadata wrongly once it rots.
+type rotting struct {
+	*mem.Store
+	rots bool
+}
+
+func (s *rotting) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	n, err := s.Store.ReadAt(ctx, name, p, off)
+	if s.rots && strings.HasPrefix(name, "meta/") {
+		for i := range p[:n] {
+			p[i] ^= 1
+		}
+	}
+	return n, err
+}
+
+// TestRootThatWasLostIsReadBack loses the packs of metadata of a snapshot: the next one has the same root, which it wrote itself and reads back.
+func TestRootThatWasLostIsReadBack(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := &rotting{Store: c.store()}
+	r := newTestRepo(t, store, c.options())
+	f := files{"x": "1", "dir/y": "2"}
+	first := mustBack(t, r, "a", f)
+	for _, name := range names(t, store, "meta/") {
+		if err := store.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = reopen(t, store, c.options())
+	defer r.Close()
+	store.rots = true
+	if s, err := back(t.Context(), r, "a", f); !IsDamage(err) {
+		t.Errorf("%v, %v", s, err)
+	}
+	store.rots = false
+	if s := mustBack(t, r, "a", f); s.Root != first.Root {
+		t.Errorf("root %v, want %v", s.Root, first.Root)
+	}
+}
+
+// TestNewerListingIsNotGivenUp begins a backup by the listing of Open, after another one of the run has seen a newer one.
+func TestNewerListingIsNotGivenUp(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := &eachBulky{&bulky{Store: c.store()}}
+	first := newTestRepo(t, store, c.options())
+	mustBack(t, first, "a", files{"x": "1"})
+	o := c.options()
+	o.OneRun = true
+	r := reopen(t, store, o)
+	defer r.Close()
+	mustBack(t, first, "b", files{"y": "2"})
+	if err := r.syncIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w, err := r.beginBackup(t.Context(), nil)
+	if want := len(names(t, store, sealed.Index.Prefix)); err != nil || len(w.indexes) != want {
+		t.Errorf("%d index files, %v, want %d", len(w.indexes), err, want)
 	}
 }
