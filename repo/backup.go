@@ -301,7 +301,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 func (r *Repo) writerOptions() chunks.Options {
 	o := chunks.Options{PackSize: r.opts.PackSize, Compression: compress.Level(r.opts.Compression), SkipVerify: r.opts.SkipVerify, Now: r.opts.Now}
 	if clock, ok := able[storageClock](r.store); ok {
-		o.StorageTime = clock.StorageTime
+		o.StorageTime, o.Noted = clock.StorageTime, r.isNoted
 	}
 	return o
 }

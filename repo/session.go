@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/internal/nss"
@@ -54,6 +55,7 @@ type session struct {
 	ready chan struct{} // closed when the first file was made, or could not be
 	err   error         // why it could not
 	local time.Time     // when it was stored, by this machine's clock, with its monotonic part
+	sign  atomic.Int64  // seconds when the storage last took a file, by this machine's clock; 0 for never
 
 	asked sync.Once // makes what follows
 	at    time.Time // the same moment by the clock of the storage
@@ -148,7 +150,23 @@ func (s *session) create(ctx context.Context, number int) error {
 	if err != nil {
 		return err
 	}
-	return s.r.show(ctx, s.name(number), file)
+	began := time.Now().Unix()
+	if err = s.r.show(ctx, s.name(number), file); err == nil {
+		s.sign.Store(began)
+	}
+	return err
+}
+
+// isNoted reports whether the storage has a session of the backups that run, and a young file of it.
+func (r *Repo) isNoted() bool {
+	r.runningMu.Lock()
+	s := r.running
+	r.runningMu.Unlock()
+	if s == nil {
+		return false
+	}
+	since := time.Since(time.Unix(s.own.sign.Load(), 0))
+	return since > -sessionRenewal && since < 2*sessionRenewal
 }
 
 func (s *session) remove(ctx context.Context, number int) {

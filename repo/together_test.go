@@ -3,9 +3,11 @@ package repo
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,5 +225,45 @@ func TestNewerListingIsNotGivenUp(t *testing.T) {
 	w, err := r.beginBackup(t.Context(), nil)
 	if want := len(names(t, store, sealed.Index.Prefix)); err != nil || len(w.indexes) != want {
 		t.Errorf("%d index files, %v, want %d", len(w.indexes), err, want)
+	}
+}
+
+// mute is a store that takes no sessions, and counts looks at packs.
+type mute struct {
+	*bulky
+	takes bool
+	looks atomic.Int64
+}
+
+func (s *mute) Create(ctx context.Context, name string, data io.Reader, size int64) error {
+	if !s.takes && strings.HasPrefix(name, sessionPrefix) {
+		return fs.ErrPermission
+	}
+	return s.bulky.Create(ctx, name, data, size)
+}
+
+func (s *mute) Stat(ctx context.Context, name string) (int64, time.Time, error) {
+	if strings.HasPrefix(name, "data/") {
+		s.looks.Add(1)
+	}
+	return s.bulky.Stat(ctx, name)
+}
+
+// TestRunWithoutASignOfLife looks at the packs of a run that has no session: a prune without a grace may have taken them for leftovers.
+func TestRunWithoutASignOfLife(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := &mute{bulky: &bulky{Store: c.store(), date: c.now}, takes: true}
+	r := newTestRepo(t, store, c.options())
+	for i, takes := range []bool{true, false} {
+		store.takes = takes
+		store.looks.Store(0)
+		leave := r.enterBackup(t.Context())
+		<-r.running.own.ready
+		mustBack(t, r, "a", randomFiles(uint64(i), 1, 1000))
+		leave()
+		if got := store.looks.Load(); got > 0 == takes {
+			t.Errorf("sessions are taken: %v, and packs are looked at %d times", takes, got)
+		}
 	}
 }

@@ -23,16 +23,19 @@ const freshPack = 30 * time.Minute
 // Age tells how old packs are.
 type Age struct {
 	Stored time.Time        // the clock of the storage before the first of them was; zero if that is not known
-	Clock  func() time.Time // tells what it says now, or zero; nil if nothing does
+	Local  time.Time        // this machine's then, without its monotonic part, which stands still while the machine sleeps
+	Clock  func() time.Time // tells what the storage's says now, or zero; nil if nothing does
+	Noted  func() bool      // reports whether the storage has a sign of life of this run; nil if it has
 }
 
-// isFresh reports whether nobody can have taken the packs for leftovers.
+// isFresh reports whether nobody can have taken the packs for leftovers. Both clocks have to say so: an answer may come from a proxy, and from a server whose
+// clock is not that of the one before.
 func (a *Age) isFresh() bool {
-	if a.Clock == nil || a.Stored.IsZero() {
+	if a.Clock == nil || a.Stored.IsZero() || (a.Noted != nil && !a.Noted()) {
 		return false
 	}
-	now := a.Clock()
-	return !now.Before(a.Stored) && now.Sub(a.Stored) < freshPack
+	isShort := func(d time.Duration) bool { return d >= 0 && d < freshPack }
+	return isShort(a.Clock().Sub(a.Stored)) && isShort(time.Now().Round(0).Sub(a.Local))
 }
 
 // SaveIndex stores an index file of packs that were written lately. It makes sure that they are there when the file is: a prune that comes

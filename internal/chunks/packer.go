@@ -87,10 +87,10 @@ func (p *packer) finish() error {
 // commit makes a pack durable. It goes on when the run has failed elsewhere: what is stored serves the next run.
 func (p *packer) commit(file spool, made index.Pack) error {
 	defer file.w.Close()
-	before := p.w.storageTime()
+	before := Age{Stored: p.w.storageTime(), Local: time.Now().Round(0)}
 	err := file.commit(p.w.outer, pack.Name(p.class, made.ID))
 	if errors.Is(err, fs.ErrExist) {
-		err, before = nil, time.Time{} // it holds the same bytes, and may be there for long
+		err, before.Stored = nil, time.Time{} // it holds the same bytes, and may be there for long
 	}
 	if err != nil {
 		return err

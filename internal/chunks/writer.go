@@ -49,6 +49,9 @@ type Options struct {
 	// StorageTime tells what the clock of the storage said in its latest answer, zero if that is not known. nil stands for a storage that does
 	// not tell: then each pack is looked at once more before it counts.
 	StorageTime func() time.Time
+	// Noted reports whether the storage has a young sign of life of this run, such as a session; nil if it is sure to have one. Without a sign each pack
+	// is looked at as well.
+	Noted func() bool
 }
 
 // Writer saves the chunks of one run. Its methods are safe for concurrent use.
@@ -71,7 +74,7 @@ type Writer struct {
 	claimed map[pack.ChunkID]struct{} // that no index file names so far
 	relied  map[pack.ID]struct{}      // packs that not everybody sees yet, and that were found to hold chunks
 	rows    []index.Pack              // of durable packs that no index file names so far
-	since   time.Time                 // by the clock of the storage, before the first of them was stored; zero if that is not known
+	oldest  Age                       // of the first of them
 	rowsLen int
 	bytes   int64 // of the packs in rows
 	began   time.Time
@@ -186,11 +189,14 @@ func (w *Writer) storageTime() time.Time {
 }
 
 // packDone notes a durable pack, and writes an index file now and then so that an
-// interrupted run leaves what it wrote usable by the next. The pack was stored after the clock of the storage said before.
-func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) error {
+// interrupted run leaves what it wrote usable by the next. The pack was stored after the clocks said before.
+func (w *Writer) packDone(ctx context.Context, p index.Pack, before Age) error {
 	w.mu.Lock()
-	if len(w.rows) == 0 || before.Before(w.since) {
-		w.since = before
+	if len(w.rows) == 0 || before.Stored.Before(w.oldest.Stored) {
+		w.oldest.Stored = before.Stored
+	}
+	if len(w.rows) == 0 || before.Local.Before(w.oldest.Local) {
+		w.oldest.Local = before.Local
 	}
 	w.stats.Packs++
 	w.stats.PackBytes += p.Size
@@ -214,12 +220,13 @@ func (w *Writer) packDone(ctx context.Context, p index.Pack, before time.Time) e
 // before would be lost if this run ended here. Those that cannot be indexed serve nobody.
 func (w *Writer) writeIndex(ctx context.Context) error {
 	w.mu.Lock()
-	rows, age := w.rows, Age{w.since, w.opts.StorageTime}
+	rows, age := w.rows, w.oldest
 	w.rows, w.rowsLen, w.bytes, w.written = nil, 0, 0, w.opts.Now()
 	w.mu.Unlock()
 	if len(rows) == 0 {
 		return nil
 	}
+	age.Clock, age.Noted = w.opts.StorageTime, w.opts.Noted
 	id, err := SaveIndex(ctx, w.store, w.records, index.File{Packs: rows}, age)
 	if err != nil {
 		return err
