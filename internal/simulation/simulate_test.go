@@ -413,6 +413,8 @@ func (m *machine) boot() {
 		crash = m.rng.IntN(120)
 	}
 	m.store = &unreliable{trace: m.trace, purge: m.w.purge, clock: m.w.storageNow, inner: m.w.delayed.Client(m.id), rng: rand.New(rand.NewPCG(m.rng.Uint64(), 5)), stalls: m.w.stalls, crashAfter: crash}
+	m.store.mute = m.rng.IntN(8) == 0
+	m.store.apart = []time.Duration{0, time.Second, 10 * time.Minute}[m.rng.IntN(3)]
 	var st repo.Store = m.store
 	if m.id%2 == 1 {
 		st = &far{m.store}
@@ -471,6 +473,9 @@ func (m *machine) expect(what string, err error, allowed ...error) {
 		return
 	}
 	m.w.count(func(c *simCounts) { c.failed++ })
+	if m.store.mute {
+		allowed = append(allowed, fs.ErrPermission)
+	}
 	for _, a := range append(allowed, errCrashed, fs.ErrNotExist, repo.ErrClockSkew, repo.ErrOvertaken, repo.ErrBusy) {
 		if errors.Is(err, a) {
 			return
@@ -525,6 +530,10 @@ func (m *machine) forget(ctx context.Context) {
 		}
 		c.forgets++
 	})
+	if m.rng.IntN(2) == 0 { // what it is made of is taken over
+		_, err := m.repo.ForgetPlan(ctx, repo.Policy{KeepLast: 1}, repo.Filter{}, repo.ForgetPlanOptions{})
+		m.expect("plan", err)
+	}
 	now := m.rng.IntN(3) == 0
 	if now {
 		for _, id := range ids {
@@ -588,8 +597,10 @@ type unreliable struct {
 
 	mu         sync.Mutex // guards what follows
 	rng        *rand.Rand
-	answered   time.Time // the latest answer, by the storage's clock
-	crashAfter int       // operations; negative for never
+	answered   time.Time     // the latest answer, by the storage's clock
+	apart      time.Duration // how far clocks of the storage's servers are from it, at most
+	mute       bool          // no session can be stored
+	crashAfter int           // operations; negative for never
 	crashed    bool
 	committing bool // a record stands in pending/ and not in snapshots/
 	copied     int  // packs that were stored meanwhile
@@ -665,6 +676,9 @@ func (u *unreliable) step(op, name string, run func() error) (err error) {
 }
 
 func (u *unreliable) Create(ctx context.Context, name string, data io.Reader, size int64) error {
+	if u.mute && strings.HasPrefix(name, "sessions/") {
+		return fmt.Errorf("%s: %w", name, fs.ErrPermission)
+	}
 	return u.step("create", name, func() error { return u.inner.Create(ctx, name, data, size) })
 }
 
@@ -703,10 +717,28 @@ type far struct{ *unreliable }
 
 func (f *far) Remote() bool { return true }
 
+// StorageTime is told by servers whose clocks differ.
 func (f *far) StorageTime() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.answered
+	if f.answered.IsZero() {
+		return f.answered
+	}
+	return f.answered.Add(time.Duration(f.rng.Int64N(int64(2*f.apart)+1)) - f.apart)
+}
+
+// DeleteAll removes files in an order of its own; a crash leaves some.
+func (f *far) DeleteAll(ctx context.Context, names []string) (gone []string, err error) {
+	f.mu.Lock()
+	order := f.rng.Perm(len(names))
+	f.mu.Unlock()
+	for _, i := range order {
+		if err := f.Remove(ctx, names[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return gone, err
+		}
+		gone = append(gone, names[i])
+	}
+	return gone, nil
 }
 
 func (f *far) ListEach(ctx context.Context, prefixes, along []string, fn func(string, int64, time.Time) error) ([]string, error) {
