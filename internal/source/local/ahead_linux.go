@@ -14,6 +14,7 @@ import (
 const (
 	defaultAhead = 4       // default of Options.Ahead
 	aheadNames   = 4 << 10 // names of a folder; a larger one is listed when the walk comes to it
+	mostBegun    = 64      // folders of a walk that are open ahead, at all depths: a process may have few descriptors
 )
 
 // errLarge says that a folder is too large to be listed ahead.
@@ -83,9 +84,14 @@ func (a *ahead) take(name string) (found *early, passed []*early) {
 // begin opens the next folders, and lists each on the side.
 func (d *dir) begin(ctx context.Context) {
 	for a := &d.ahead; len(a.begun) < d.w.ahead && len(a.begun) < len(a.below); {
+		if d.w.begun.Add(1) > mostBegun {
+			d.w.begun.Add(-1)
+			return
+		}
 		c := a.below[len(a.begun)]
 		sub, err := d.open(c)
 		if err != nil {
+			d.w.begun.Add(-1)
 			// OpenDir says why when the walk comes to it.
 			a.below = slices.Delete(a.below, len(a.begun), len(a.begun)+1)
 			continue
@@ -105,7 +111,8 @@ func (d *dir) begin(ctx context.Context) {
 }
 
 // drop closes folders that were opened in vain.
-func drop(list []*early) {
+func (w *walk) drop(list []*early) {
+	w.begun.Add(-int32(len(list)))
 	for _, e := range list {
 		<-e.done
 		e.dir.Close()

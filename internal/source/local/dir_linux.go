@@ -177,8 +177,9 @@ func (d *dir) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
 	e, passed := d.ahead.take(st.Name)
 	d.begin(ctx)
 	d.mu.Unlock()
-	drop(passed)
+	d.w.drop(passed)
 	if e != nil {
+		d.w.begun.Add(-1)
 		e.dir.early = e
 		return e.dir, nil
 	}
@@ -258,7 +259,7 @@ func (d *dir) Close() error {
 	begun, e := d.ahead.begun, d.early
 	d.ahead, d.early = ahead{}, nil
 	d.mu.Unlock()
-	drop(begun)
+	d.w.drop(begun)
 	if e != nil {
 		<-e.done // which reads fd
 	}

@@ -30,6 +30,7 @@ type scout struct {
 // scouted is a folder that was listed, with what tells that it is the same one when a walk comes to it.
 type scouted struct {
 	device, inode uint64
+	changed       tree.Time // before it was listed
 	at            time.Time // when the listing began, with its monotonic part
 	early
 }
@@ -89,7 +90,7 @@ func (c *scout) look(ctx context.Context, in source.Dir) ([]tree.Stat, error) {
 	if err == nil {
 		var st tree.Stat
 		at.Stat(&st)
-		found.device, found.inode = st.Device, st.Inode
+		found.device, found.inode, found.changed = st.Device, st.Inode, st.ChangeTime
 		found.stats, found.problems, err = d.list(ctx, c.left)
 	}
 	if err != nil {
@@ -125,7 +126,7 @@ func (c *scout) take(d *dir) *early {
 		return nil
 	}
 	var st tree.Stat
-	if at.Stat(&st); st.Device != e.device || st.Inode != e.inode {
+	if at.Stat(&st); st.Device != e.device || st.Inode != e.inode || st.ChangeTime != e.changed { // a number may be that of a folder that was removed
 		return nil
 	}
 	return &e.early

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +110,37 @@ func TestFolderIsReplacedAfterBegin(t *testing.T) {
 			t.Errorf("%s: %d entries, %v, want %d", stats[i].Name, len(below), err, want)
 		}
 		sub.Close()
+	}
+}
+
+// TestFolderChangesAfterBegin adds a file to a folder that was listed, and makes one anew, whose number may be the same.
+func TestFolderChangesAfterBegin(t *testing.T) {
+	top := wideTree(t)
+	src, _ := scouting(t, Options{Roots: []string{top}})
+	time.Sleep(20 * time.Millisecond) // file systems may have change times that coarse
+	for _, name := range []string{"d01", "d02"} {
+		if name == "d02" {
+			if err := os.RemoveAll(filepath.Join(top, name)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(filepath.Join(top, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(top, name, "new"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, above := rootDir(t, src)
+	defer above()
+	all, err := gather(t.Context(), d, "", never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"/d01/new ", "/d02/new "} {
+		if !slices.ContainsFunc(all, func(s string) bool { return strings.HasPrefix(s, want) }) {
+			t.Errorf("%s is not found", want)
+		}
 	}
 }
 

@@ -115,6 +115,7 @@ type walk struct {
 	*Source
 	devices map[uint64]bool // file systems to stay on; nil for all
 	ahead   int             // folders that are listed ahead
+	begun   atomic.Int32    // those that are open so, and not taken
 	scout   *scout          // what it has found serves this walk; nil for none
 }
 
