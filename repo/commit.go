@@ -206,6 +206,7 @@ func (w *writing) publish(ctx context.Context, s *Snapshot, file []byte) error {
 		return fmt.Errorf("store snapshot: %w", err)
 	}
 	w.r.opened.Store(nil)
+	w.r.planned.Store(nil) // what a plan was made of does not have it
 	err := w.secure(ctx, s)
 	if err == nil {
 		if err = w.r.store.Create(ctx, name, bytes.NewReader(file), int64(len(file))); errors.Is(err, fs.ErrExist) {

@@ -228,6 +228,24 @@ func TestNewerListingIsNotGivenUp(t *testing.T) {
 	}
 }
 
+// TestPlanDoesNotOutliveACommit forgets the only snapshot that a plan knew of, when another was made since.
+func TestPlanDoesNotOutliveACommit(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := c.store()
+	newTestRepo(t, store, c.options())
+	o := c.options()
+	o.OneRun = true
+	r := reopen(t, store, o)
+	defer r.Close()
+	s := mustBack(t, r, "a", files{"x": "1"})
+	if _, err := r.ForgetPlan(t.Context(), Policy{KeepLast: 1}, Filter{}, ForgetPlanOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	mustBack(t, r, "a", files{"x": "2"})
+	mustForget(t, r, ForgetOptions{}, s)
+}
+
 // mute is a store that takes no sessions, and counts looks at packs.
 type mute struct {
 	*bulky

@@ -15,6 +15,7 @@ const notFound = 2
 // ask asks getent, and returns an empty name if it does not know. One that cannot be started, ends with another error or takes
 // too long is not asked again. n.asking is held.
 func (n *Names) ask(ctx context.Context, database string, id uint32) string {
+	began := time.Now()
 	out, err := n.m.ask(ctx, database, strconv.FormatUint(uint64(id), 10))
 	if ctx.Err() != nil {
 		return ""
@@ -28,7 +29,8 @@ func (n *Names) ask(ctx context.Context, database string, id uint32) string {
 		return name
 	}
 	n.vain++
-	n.silent = n.vain >= maxVain
+	n.waited += time.Since(began)
+	n.silent = n.vain >= maxVain || n.waited >= vainTime
 	return ""
 }
 

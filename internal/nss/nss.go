@@ -12,6 +12,9 @@ import (
 // a user namespace keeps no backup busy with them for minutes.
 const maxVain = 4096
 
+// vainTime is how long all answers may take together that getent did not know: a service that is far, or down, takes seconds for each.
+const vainTime = 30 * time.Second
+
 // getentPatience is how long getent may take for one answer.
 const getentPatience = 5 * time.Second
 
@@ -21,9 +24,10 @@ type Names struct {
 	m             machine
 	users, groups database
 
-	asking sync.Mutex // held by who reads a file or asks; guards what follows, and loaded and beside of the databases
-	silent bool       // getent did not work, and is not asked again
-	vain   int        // numbers that getent did not know
+	asking sync.Mutex    // held by who reads a file or asks; guards what follows, and loaded and beside of the databases
+	silent bool          // getent did not work, and is not asked again
+	vain   int           // numbers that getent did not know
+	waited time.Duration // for these
 }
 
 // machine is where a machine has its names. Tests have one of their own.

@@ -191,6 +191,18 @@ func TestGetentIsNotAskedForEver(t *testing.T) {
 	}
 }
 
+func TestGetentThatIsSlowIsNotAskedForEver(t *testing.T) {
+	f := newFake(t, beside, "exit 2")
+	n := newNames(f.machine)
+	n.waited = vainTime - time.Nanosecond
+	for id := range uint32(5) {
+		n.User(t.Context(), 5000+id)
+	}
+	if f.calls() != "passwd 5000" {
+		t.Errorf("calls %s", f.calls())
+	}
+}
+
 // TestCancelledQuestionIsAskedAgain cancels while getent runs: that says nothing about the number, nor about getent.
 func TestCancelledQuestionIsAskedAgain(t *testing.T) {
 	f := newFake(t, beside, `[ -e "$0.go" ] || exec sleep 1000; echo "late:x:$2:"`)
