@@ -84,7 +84,7 @@ func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) 
 		defer p.session.leave()
 	}
 	if err := p.run(ctx); err != nil {
-		return p.result, fmt.Errorf("prune: %w", err)
+		return p.result, fmt.Errorf("prune: %w", errors.Join(err, p.writeLog(ctx)))
 	}
 	return p.result, nil
 }
@@ -423,5 +423,11 @@ func (p *pruner) writeLog(ctx context.Context) error {
 	if len(p.removed) == 0 {
 		return nil
 	}
-	return p.r.noteBehind(context.WithoutCancel(ctx), p.log, LogEntry{What: "prune", Files: p.removed, Bytes: p.result.RemovedBytes, Final: p.o.Now})
+	from := p.log
+	if from == nil { // it ended early
+		from = p.r.store
+	}
+	files := p.removed
+	p.removed = nil
+	return p.r.noteBehind(context.WithoutCancel(ctx), from, LogEntry{What: "prune", Files: files, Bytes: p.result.RemovedBytes, Final: p.o.Now})
 }

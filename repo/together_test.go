@@ -285,3 +285,23 @@ func TestRunWithoutASignOfLife(t *testing.T) {
 		}
 	}
 }
+
+// TestPruneThatFailsLogsWhatItRemoved ends a prune after it removed packs.
+func TestPruneThatFailsLogsWhatItRemoved(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	store := &bulky{Store: c.store()}
+	r := newTestRepo(t, store, c.options())
+	s := mustBack(t, r, "a", randomFiles(1, 2, 1000))
+	mustBack(t, r, "a", files{"x": "2"})
+	mustForget(t, r, ForgetOptions{Now: true}, s)
+	failed := errors.New("the line is cut")
+	store.says = func(gone []string) ([]string, error) { return gone, failed }
+	if res, err := r.Prune(t.Context(), PruneOptions{Now: true}); !errors.Is(err, failed) || res.RemovedPacks == 0 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	log, err := r.Log(t.Context())
+	if err != nil || len(log) == 0 || log[len(log)-1].What != "prune" || len(log[len(log)-1].Files) == 0 {
+		t.Errorf("%+v, %v", log, err)
+	}
+}
