@@ -272,7 +272,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 		return nil, nil, nil, errors.Join(err, w.Abandon(context.WithoutCancel(ctx)))
 	}
 	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
-		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, Blocks: shared.blocks, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
+		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, MaxDirs: maxDirs(), Blocks: shared.blocks, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
 	}

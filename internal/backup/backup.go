@@ -23,6 +23,7 @@ const (
 	unitEntries    = 4 << 10  // entries of a unit
 	heldUnits      = 64       // units that are handed to the emitter together
 	windowFiles    = 4 << 10  // small files that are ordered together
+	defaultDirs    = 256      // default of Options.MaxDirs
 	windowBytes    = 32 << 20 // and their bytes, which are not in memory yet
 	batchFiles     = 512      // files of a batch
 	blocksPerFile  = 2        // blocks of a large file on their way, each of blockSize
@@ -58,6 +59,8 @@ type Options struct {
 	// Granularity is how far apart two changes must be to have different change times;
 	// 0 means 2 s.
 	Granularity time.Duration
+	// MaxDirs is how many directories are open at a time at most, but for those that lead to where the scanner is; 0 means 256.
+	MaxDirs int
 	// Readers is how many large files are read at a time; 0 means 2.
 	Readers int
 	// Blocks are used for large files; nil means that the run has its own.
@@ -138,6 +141,7 @@ type run struct {
 	cursor   *tree.Cursor
 	digests  tree.Digester
 	entries  *semaphore.Weighted
+	opened   openDirs
 	units    chan []*unit
 	batches  chan []*job
 	large    chan *job
@@ -160,6 +164,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Readers == 0 {
 		o.Readers = defaultReaders
 	}
+	if o.MaxDirs == 0 {
+		o.MaxDirs = defaultDirs
+	}
 	if o.Blocks == nil {
 		o.Blocks = NewBlocks(o.Readers * (blocksPerFile + 2))
 	}
@@ -168,7 +175,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r := &run{Options: o, racy: tree.TimeOf(o.Start.Add(-o.Granularity)),
 		entries: semaphore.NewWeighted(maxEntries), units: make(chan []*unit, maxEntries),
-		batches: make(chan []*job, 1), large: make(chan *job, 64), pieces: make(chan *piece)}
+		batches: make(chan []*job, 1), large: make(chan *job, 64), pieces: make(chan *piece), opened: openDirs{moved: make(chan struct{}, 1)}}
 	if err := r.inform(ctx); err != nil {
 		return nil, err
 	}

@@ -40,18 +40,57 @@ func (u *unit) done() {
 type dirRef struct {
 	source.Dir
 	users atomic.Int32
+	all   *openDirs
 }
 
-func newDirRef(d source.Dir) *dirRef {
-	ref := &dirRef{Dir: d}
+// openDirs counts the directories that are open, and the files that keep some of them so.
+type openDirs struct {
+	dirs, jobs atomic.Int64
+	moved      chan struct{} // holds something when one of them has become less
+}
+
+func (o *openDirs) less(n *atomic.Int64) {
+	n.Add(-1)
+	select {
+	case o.moved <- struct{}{}:
+	default:
+	}
+}
+
+func (r *run) newDirRef(d source.Dir) *dirRef {
+	ref := &dirRef{Dir: d, all: &r.opened}
 	ref.users.Store(1)
+	r.opened.dirs.Add(1)
 	return ref
 }
 
 func (d *dirRef) release() {
 	if d.users.Add(-1) == 0 {
 		d.Close()
+		d.all.less(&d.all.dirs)
 	}
+}
+
+// room waits until another directory can be opened: if too many are, until files that were held back are read. Those that lead to where
+// the scanner is stay open.
+func (r *run) room(ctx context.Context) error {
+	if r.opened.dirs.Load() < int64(r.MaxDirs) {
+		return nil
+	}
+	if err := r.flushUnits(ctx); err != nil {
+		return err
+	}
+	if err := r.flushWindow(ctx); err != nil {
+		return err
+	}
+	for r.opened.dirs.Load() >= int64(r.MaxDirs) && r.opened.jobs.Load() > 0 {
+		select {
+		case <-r.opened.moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // job is a regular file to be read.
@@ -64,6 +103,7 @@ type job struct {
 func (j *job) done() {
 	j.dir.release()
 	j.unit.done()
+	j.dir.all.less(&j.dir.all.jobs)
 }
 
 func (j *job) path() string { return tree.Join(j.unit.path, j.entry.Name) }
@@ -73,7 +113,7 @@ func (r *run) scanAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.scan(ctx, newDirRef(root), ""); err != nil {
+	if err := r.scan(ctx, r.newDirRef(root), ""); err != nil {
 		return err
 	}
 	if err := r.flushUnits(ctx); err != nil {
@@ -126,9 +166,12 @@ func (r *run) descend(ctx context.Context, dir *dirRef, path string, st *tree.St
 		r.leftOut.Add(1)
 		return nil
 	}
+	if err := r.room(ctx); err != nil {
+		return err
+	}
 	child, err := dir.OpenDir(ctx, st)
 	if err == nil {
-		return r.scan(ctx, newDirRef(child), below)
+		return r.scan(ctx, r.newDirRef(child), below)
 	}
 	if fatal := sourceError(ctx, err); fatal != nil {
 		return fatal
@@ -428,8 +471,12 @@ func (r *run) sendJobs(ctx context.Context, u *unit, jobs []*job) error {
 	}
 	for _, j := range jobs {
 		j.dir.users.Add(1)
+		r.opened.jobs.Add(1)
 	}
 	if err := r.send(ctx, u); err != nil {
+		for _, j := range jobs {
+			j.done()
+		}
 		return err
 	}
 	for i, j := range jobs {
