@@ -213,12 +213,7 @@ func (r *Repo) storedAt(ctx context.Context, name string) (time.Time, error) {
 	return at, err
 }
 
-// others returns the runs of others that are alive. Dead ones are removed unless keep is set.
-func (s *session) others(ctx context.Context, now time.Time, keep bool) ([]*sessionRecord, error) {
-	return s.r.runs(ctx, s, now, keep)
-}
-
-// runs is others of a run that may have no session of its own.
+// runs returns the runs of others that are alive. own is the session of this run; nil for none. Dead ones are removed unless keep is set.
 func (r *Repo) runs(ctx context.Context, own *session, now time.Time, keep bool) ([]*sessionRecord, error) {
 	return r.runsOf(ctx, r.store, own, now, keep)
 }
