@@ -236,7 +236,10 @@ func (r *Repo) missingOf(ctx context.Context, names, removed []string) []string 
 		return removed
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, sealed.Snapshot.Prefix) && !there[name] && !slices.Contains(removed, name) {
+		if !strings.HasPrefix(name, sealed.Snapshot.Prefix) || there[name] || slices.Contains(removed, name) {
+			continue
+		}
+		if _, _, err := r.store.Stat(ctx, name); errors.Is(err, fs.ErrNotExist) { // a listing may be late
 			removed = append(removed, name)
 		}
 	}
