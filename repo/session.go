@@ -56,6 +56,7 @@ type session struct {
 	err   error         // why it could not
 	local time.Time     // when it was stored, by this machine's clock, with its monotonic part
 	sign  atomic.Int64  // seconds when the storage last took a file, by this machine's clock; 0 for never
+	since atomic.Int64  // seconds when it took the first of those that came in time
 
 	asked sync.Once // makes what follows
 	at    time.Time // the same moment by the clock of the storage
@@ -150,23 +151,34 @@ func (s *session) create(ctx context.Context, number int) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now().Unix()
+	began := time.Now().Round(0)
 	if err = s.r.show(ctx, s.name(number), file); err == nil {
-		s.sign.Store(began)
+		s.signed(began, time.Now().Round(0))
 	}
 	return err
 }
 
-// isNoted reports whether the storage has a session of the backups that run, and a young file of it.
-func (r *Repo) isNoted() bool {
+// signed notes that the storage has taken a file of the session, which began to be stored at a time.
+func (s *session) signed(began, ended time.Time) {
+	if began.Unix()-s.sign.Load() >= int64(2*sessionRenewal/time.Second) { // the first, or others may have held the run for dead
+		s.since.Store(began.Unix())
+		if ended.Sub(began).Abs() >= time.Minute {
+			s.since.Store(ended.Unix())
+		}
+	}
+	s.sign.Store(began.Unix())
+}
+
+// isNoted reports whether the storage has had young files of a session of the backups that run since a time by this machine's clock.
+func (r *Repo) isNoted(from time.Time) bool {
 	r.runningMu.Lock()
 	s := r.running
 	r.runningMu.Unlock()
 	if s == nil {
 		return false
 	}
-	since := time.Since(time.Unix(s.own.sign.Load(), 0))
-	return since > -sessionRenewal && since < 2*sessionRenewal
+	last := time.Since(time.Unix(s.own.sign.Load(), 0))
+	return last > -sessionRenewal && last < 2*sessionRenewal && s.own.since.Load() <= from.Unix()
 }
 
 func (s *session) remove(ctx context.Context, number int) {

@@ -305,3 +305,33 @@ func TestPruneThatFailsLogsWhatItRemoved(t *testing.T) {
 		t.Errorf("%+v, %v", log, err)
 	}
 }
+
+// TestSignsOfLife tells since when a run has given signs of life.
+func TestSignsOfLife(t *testing.T) {
+	now := time.Now().Round(0)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for name, tt := range map[string]struct {
+		signs [][2]time.Duration // how long ago each began to be stored, and was
+		from  time.Duration
+		want  bool
+	}{
+		"none":                        {nil, 0, false},
+		"a young one":                 {[][2]time.Duration{{time.Minute, time.Minute}}, 0, true},
+		"as old as the pack":          {[][2]time.Duration{{time.Minute, time.Minute}}, time.Minute, true},
+		"younger than the pack":       {[][2]time.Duration{{time.Minute, time.Minute}}, 2 * time.Minute, false},
+		"renewed":                     {[][2]time.Duration{{15 * time.Minute, 15 * time.Minute}, {5 * time.Minute, 5 * time.Minute}}, 14 * time.Minute, true},
+		"not renewed":                 {[][2]time.Duration{{25 * time.Minute, 25 * time.Minute}}, time.Minute, false},
+		"renewed late":                {[][2]time.Duration{{90 * time.Minute, 90 * time.Minute}, {5 * time.Minute, 5 * time.Minute}}, 14 * time.Minute, false},
+		"renewed late, the pack then": {[][2]time.Duration{{90 * time.Minute, 90 * time.Minute}, {5 * time.Minute, 5 * time.Minute}}, 4 * time.Minute, true},
+		"stored for long":             {[][2]time.Duration{{10 * time.Minute, 5 * time.Minute}}, 7 * time.Minute, false},
+	} {
+		own := &session{}
+		for _, s := range tt.signs {
+			own.signed(ago(s[0]), ago(s[1]))
+		}
+		r := &Repo{running: &sharedSession{own: own}}
+		if got := r.isNoted(ago(tt.from)); got != tt.want {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
+	}
+}

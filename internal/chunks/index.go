@@ -22,16 +22,16 @@ const freshPack = 30 * time.Minute
 
 // Age tells how old packs are.
 type Age struct {
-	Stored time.Time        // the clock of the storage before the first of them was; zero if that is not known
-	Local  time.Time        // this machine's then, without its monotonic part, which stands still while the machine sleeps
-	Clock  func() time.Time // tells what the storage's says now, or zero; nil if nothing does
-	Noted  func() bool      // reports whether the storage has a sign of life of this run; nil if it has
+	Stored time.Time                  // the clock of the storage before the first of them was; zero if that is not known
+	Local  time.Time                  // this machine's then, without its monotonic part, which stands still while the machine sleeps
+	Clock  func() time.Time           // tells what the storage's says now, or zero; nil if nothing does
+	Noted  func(since time.Time) bool // reports whether the storage has signs of life of this run since a time by this machine's clock; nil if it has
 }
 
 // isFresh reports whether nobody can have taken the packs for leftovers. Both clocks have to say so: an answer may come from a proxy, and from a server whose
 // clock is not that of the one before.
 func (a *Age) isFresh() bool {
-	if a.Clock == nil || a.Stored.IsZero() || (a.Noted != nil && !a.Noted()) {
+	if a.Clock == nil || a.Stored.IsZero() || (a.Noted != nil && !a.Noted(a.Local)) {
 		return false
 	}
 	isShort := func(d time.Duration) bool { return d >= 0 && d < freshPack }

@@ -9,8 +9,10 @@ import (
 func TestAge(t *testing.T) {
 	stored := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	says := func(at time.Time) func() time.Time { return func() time.Time { return at } }
-	sign := func(is bool) func() bool { return func() bool { return is } }
 	now := time.Now().Round(0)
+	sign := func(is bool) func(time.Time) bool {
+		return func(since time.Time) bool { return is && since.Equal(now) }
+	}
 	for name, tt := range map[string]struct {
 		age  Age
 		want bool

@@ -49,9 +49,9 @@ type Options struct {
 	// StorageTime tells what the clock of the storage said in its latest answer, zero if that is not known. nil stands for a storage that does
 	// not tell: then each pack is looked at once more before it counts.
 	StorageTime func() time.Time
-	// Noted reports whether the storage has a young sign of life of this run, such as a session; nil if it is sure to have one. Without a sign each pack
-	// is looked at as well.
-	Noted func() bool
+	// Noted reports whether the storage has had young signs of life of this run, such as a session, since a time by this machine's clock; nil if it
+	// is sure to have them. Without them each pack is looked at as well.
+	Noted func(since time.Time) bool
 }
 
 // Writer saves the chunks of one run. Its methods are safe for concurrent use.
