@@ -92,7 +92,7 @@ func (b *pullBench) must(program string, args ...string) {
 
 // round measures everything once, from an empty repository.
 func (b *pullBench) round() {
-	for _, name := range []string{"live", "mirror", "repository", "sftp", "many", "parts", "cache"} {
+	for _, name := range []string{"live", "mirror", "repository", "sftp", "one", "many", "parts", "cache"} {
 		if err := os.RemoveAll(filepath.Join(b.dir, name)); err != nil {
 			b.t.Fatal(err)
 		}
@@ -120,7 +120,11 @@ func (b *pullBench) round() {
 	}
 	b.configure("sftp", b.slow.Port(), "sftp", []string{b.live})
 	b.pull("sftp unchanged, 50 ms")
-	b.configure("many", b.ssh.Port, "agent", b.parts(100))
+	parts := b.parts(100)
+	b.configure("one", b.ssh.Port, "agent", []string{filepath.Dir(parts[0])})
+	b.snapRun("", "init")
+	b.pull("their files as one source first")
+	b.configure("many", b.ssh.Port, "agent", parts)
 	b.snapRun("", "init")
 	b.pull("100 sources first")
 	b.pull("100 sources unchanged")
