@@ -32,7 +32,7 @@ type checking struct {
 	packs   packFiles
 	content map[string]bool // names of content keys
 	named   map[string]bool // files that are noted as damaged
-	logs    bool            // there is a log
+	logs    []string        // names of its entries
 
 	mu      sync.Mutex       // guards what follows, and result, while packs are read
 	bad     badPacks         // of all packs, condemned ones too
@@ -165,7 +165,7 @@ func (c *checking) files(ctx context.Context) error {
 				small = append(small, name)
 			}
 		case fileLog:
-			c.logs = true
+			c.logs = append(c.logs, strings.TrimPrefix(name, logPrefix))
 		}
 		return nil
 	})
@@ -190,10 +190,8 @@ func (c *checking) files(ctx context.Context) error {
 
 // log checks the chain of the log.
 func (c *checking) log(ctx context.Context) error {
-	if !c.logs {
-		return nil
-	}
-	entries, err := c.r.Log(ctx)
+	c.r.sortLog(c.logs)
+	entries, err := c.r.readLog(ctx, c.logs)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,11 @@ func (r *Repo) Log(ctx context.Context) ([]LogEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read log: %w", err)
 	}
+	return r.readLog(ctx, names)
+}
+
+// readLog returns the entries of these names, which are in order and all that there are.
+func (r *Repo) readLog(ctx context.Context, names []string) ([]LogEntry, error) {
 	there := make(map[string]bool, len(names))
 	for _, name := range names {
 		there[name] = true
@@ -59,11 +64,18 @@ func (r *Repo) logNames(ctx context.Context, from lister) ([]string, error) {
 		}
 		return nil
 	})
-	slices.Sort(names)
-	if len(names) > 0 && err == nil {
-		r.heads.noteLog(names[len(names)-1])
+	if err == nil {
+		r.sortLog(names)
 	}
 	return names, err
+}
+
+// sortLog orders the names of all entries, and notes the last.
+func (r *Repo) sortLog(names []string) {
+	slices.Sort(names)
+	if len(names) > 0 {
+		r.heads.noteLog(names[len(names)-1])
+	}
 }
 
 func (r *Repo) loadLogEntry(ctx context.Context, name string) (e LogEntry, err error) {
