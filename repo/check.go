@@ -332,6 +332,13 @@ func (r *Repo) damagedIndexes() []index.Damage {
 func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error {
 	chosen = slices.DeleteFunc(chosen, func(p index.PackInfo) bool { return c.bad[p.ID] != nil })
 	c.result.PacksLeft = len(chosen)
+	var ids []pack.ID
+	for _, p := range chosen {
+		ids = append(ids, p.ID)
+	}
+	if err := c.r.warmUp(ctx, ids); err != nil {
+		return err
+	}
 	for _, p := range chosen {
 		c.o.Progress.TotalPacks.Add(1)
 		c.o.Progress.TotalBytes.Add(p.Size)

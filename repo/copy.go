@@ -65,6 +65,9 @@ func (r *Repo) Copy(ctx context.Context, from *Repo, list []*Snapshot, o CopyOpt
 			o.tell(s, nil, true)
 			continue
 		}
+		if err := from.WarmUp(ctx, s, ""); err != nil {
+			return result, fmt.Errorf("copy snapshot %s: %w", short(s.ID), err)
+		}
 		made, err := r.copyOne(ctx, from, s, o, result)
 		if ctx.Err() != nil {
 			return result, context.Cause(ctx)

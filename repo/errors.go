@@ -6,6 +6,7 @@ import (
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/source"
+	"github.com/snapkeep/snap/internal/store"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 )
@@ -36,6 +37,8 @@ var (
 var (
 	// ErrCannotReadData says that the key slot is a writer's, which cannot read file data.
 	ErrCannotReadData = keyring.ErrNoContentIdentity
+	// ErrArchived says that a pack is kept where nobody can read it at once: see Options.WarmUp.
+	ErrArchived = store.ErrArchived
 	// ErrNoSnapshot says that no snapshot is selected.
 	ErrNoSnapshot = errors.New("no such snapshot")
 	// ErrAmbiguous says that an abbreviated id stands for several snapshots.

@@ -322,6 +322,13 @@ func (p *pruner) repack(ctx context.Context, v *view, lives *prune.Lives, packs 
 	if len(packs) == 0 {
 		return nil
 	}
+	var ids []pack.ID
+	for _, u := range packs {
+		ids = append(ids, u.ID)
+	}
+	if err := p.r.warmUp(ctx, ids); err != nil {
+		return err
+	}
 	c := prune.NewCopier(p.r.store, p.r.meta, p.r.config.ID, p.packSize())
 	defer c.Abandon()
 	var done []index.Usage

@@ -59,6 +59,9 @@ type Options struct {
 	// the snapshots. Its backups share what is the same for each: what was
 	// decoded, a session, a content key, and for a quarter of an hour a listing of all packs.
 	OneRun bool
+	// WarmUp, if not nil, is called before packs of file data are read in bulk: by Restore, Check, Copy from this repository, Prune when it copies, and
+	// the method WarmUp.
+	WarmUp WarmUpFunc
 	// AcceptRollback takes the repository as it is, whatever was seen before.
 	AcceptRollback bool
 }
@@ -83,6 +86,7 @@ type Repo struct {
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served for the snapshots
 	fresh   atomic.Pointer[shown] // the same, until it has served the first backup
 	planned atomic.Pointer[planned]
+	warmed  warmed
 
 	kept        *cached.Cache   // of metadata, nil for none
 	near        Store           // reads what is kept; store if nothing is

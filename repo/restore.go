@@ -103,6 +103,11 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 	if err != nil {
 		return nil, err
 	}
+	if !o.DryRun {
+		if err := r.warmUpRestore(ctx, s, &o); err != nil {
+			return nil, fmt.Errorf("restore snapshot %s: %w", short(s.ID), err)
+		}
+	}
 	// The walk needs each page once: the cache for reading at random would only take memory.
 	loader := chunks.NewLoader(r.store, r.set, r.keys, restoreCache)
 	near := loader

@@ -68,6 +68,9 @@ func (a *app) dump(ctx context.Context, r *repo.Repo, args []string, f *dumpFlag
 }
 
 func (a *app) dumpTo(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string, x *repo.Entry, kind string, w io.Writer) error {
+	if err := r.WarmUp(ctx, s, path); err != nil {
+		return err
+	}
 	switch {
 	case x.Kind == tree.Regular:
 		return copyContent(ctx, r, x, w)

@@ -133,6 +133,7 @@ var rules = []rule{
 	{target(repo.ErrNoSlot), exitWrongKey, "open the repository with another kind of key; see: snap help key"},
 	{target(keyring.ErrKeyFile), exitWrongKey, "give an age identity file or an SSH private key with --identity-file"},
 	{target(repo.ErrCannotReadData), exitWriterKey, "use a key with the role full"},
+	{target(repo.ErrArchived), exitFatal, "name a command that brings packs from the archive: --warm-up; see the guide on an S3 cluster"},
 	{target(repo.ErrHidden), exitDamage, "find out who removed them; read all as it was before: --as-of TIME, for instance with snap copy to another place"},
 	{target(repo.ErrCannotLock), exitUsage, "use an S3 bucket that was made with Object Lock; snap init --object-lock makes one"},
 	{target(repo.ErrNotLocked), exitUsage, "ask for it first: snap settings set --object-lock compliance --lock-days 30"},

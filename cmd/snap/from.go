@@ -63,6 +63,7 @@ func (a *app) openFrom(ctx context.Context, f *fromFlags) (r *repo.Repo, closeAl
 	if a.global.asOf != "" {
 		opts.CacheDir = ""
 	}
+	opts.WarmUp = a.warmUp(at.location)
 	r, err = a.openFromStore(ctx, f, at, store, opts)
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())

@@ -87,6 +87,7 @@ var variables = []struct{ name, meaning string }{
 	{"SNAP_PACK_SIZE", "as --pack-size"},
 	{"SNAP_SSH_COMMAND", "as --ssh-command"},
 	{"SNAP_S3_STORAGE_CLASS", "as --s3-storage-class"},
+	{"SNAP_WARM_UP", "as --warm-up"},
 	{"SNAP_CONNECTIONS", "as --connections"},
 	{"SNAP_SPOOL_DIR", "as --spool-dir"},
 	{"AWS_ACCESS_KEY_ID", "with AWS_SECRET_ACCESS_KEY, AWS_PROFILE and the like: credentials for S3 stores"},

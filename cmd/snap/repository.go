@@ -157,6 +157,7 @@ func (a *app) withRepoAt(ctx context.Context, at place, fn func(*repo.Repo) erro
 		return err
 	}
 	opts.StateDir, opts.Place, opts.AcceptRollback = a.stateDir(), at.identity(), a.global.acceptRollback
+	opts.WarmUp = a.warmUp(at.location)
 	store, err := a.openRepoStore(ctx, at, a.global.asOf != "" && a.command != copyName)
 	if err != nil {
 		return err

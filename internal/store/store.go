@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 )
+
+// ErrArchived says that a file is kept where nobody can read it at once: it has to be brought from there first.
+var ErrArchived = errors.New("it is kept in an archive, and has to be brought from there before it can be read")
 
 // Store keeps whole immutable files by name. All methods may be called
 // concurrently. Errors wrap fs.ErrNotExist, fs.ErrExist, fs.ErrPermission,

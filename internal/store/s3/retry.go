@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+	"github.com/snapkeep/snap/internal/store"
 )
 
 // Between tries is a wait that grows.
@@ -159,6 +160,8 @@ func classify(err error) error {
 	var kind error
 	switch {
 	case response.Code == "NoSuchUpload":
+	case response.Code == "InvalidObjectState":
+		kind = store.ErrArchived
 	case response.StatusCode == http.StatusNotFound:
 		kind = fs.ErrNotExist
 	case response.StatusCode == http.StatusForbidden || response.StatusCode == http.StatusUnauthorized:

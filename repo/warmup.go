@@ -1,0 +1,136 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
+)
+
+// WarmUpFunc makes files of the store readable which a storage class keeps where nobody can read them at once. It gets the names of all that will be
+// read, in order, and returns when they can be. An error ends what they are needed for.
+type WarmUpFunc func(ctx context.Context, names []string) error
+
+// warmed are the packs that were made readable.
+type warmed struct {
+	mu    sync.Mutex // held while packs are made readable; guards what follows
+	packs map[pack.ID]bool
+}
+
+// warmUp makes packs of file data readable, each once in the life of the Repo. Packs of metadata always are.
+func (r *Repo) warmUp(ctx context.Context, packs []pack.ID) error {
+	if r.opts.WarmUp == nil {
+		return nil
+	}
+	w := &r.warmed
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var fresh []pack.ID
+	var names []string
+	for _, id := range packs {
+		if p, ok := r.set.Pack(id); ok && p.Class == pack.ClassData && !w.packs[id] {
+			fresh, names = append(fresh, id), append(names, pack.Name(p.Class, id))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	if err := r.opts.WarmUp(ctx, slices.Compact(names)); err != nil {
+		return fmt.Errorf("packs cannot be made readable: %w", err)
+	}
+	if w.packs == nil {
+		w.packs = map[pack.ID]bool{}
+	}
+	for _, id := range fresh {
+		w.packs[id] = true
+	}
+	return nil
+}
+
+// WarmUp calls Options.WarmUp for the packs that hold the data of a file of a snapshot, or of all files in a folder; an empty path stands for the top. Restore
+// does so itself. It does nothing if there is no such function.
+func (r *Repo) WarmUp(ctx context.Context, s *Snapshot, path string) error {
+	return r.warmUpSelected(ctx, s, path, func(string) bool { return true })
+}
+
+// warmUpRestore is WarmUp for the files that a restore selects, whether or not they are in the target already.
+func (r *Repo) warmUpRestore(ctx context.Context, s *Snapshot, o *RestoreOptions) error {
+	matches := func(lists []*filter.List, path string) bool {
+		return slices.ContainsFunc(lists, func(l *filter.List) bool {
+			matched, _ := l.MatchPath(path)
+			return matched
+		})
+	}
+	include := slices.DeleteFunc(slices.Clone(o.Include), (*filter.List).Empty)
+	return r.warmUpSelected(ctx, s, o.Path, func(path string) bool {
+		return (len(include) == 0 || matches(include, path)) && !matches(o.Exclude, path)
+	})
+}
+
+// warmUpSelected is WarmUp for the files of which want, which gets their path below path, says so.
+func (r *Repo) warmUpSelected(ctx context.Context, s *Snapshot, path string, want func(path string) bool) error {
+	if r.opts.WarmUp == nil {
+		return nil
+	}
+	path = cleanPath(path)
+	x, err := r.Lookup(ctx, s, path)
+	if err != nil {
+		return err
+	}
+	needed := map[pack.ID]bool{}
+	if x.Kind != tree.Directory {
+		err = r.packsOf(ctx, x, needed)
+	} else {
+		err = r.Walk(ctx, s, path, func(dir string, entries []Entry) error {
+			for i := range entries {
+				if x := &entries[i]; x.Kind == tree.Regular && want(below(path, tree.Join(dir, x.Name))) {
+					if err := r.packsOf(ctx, x, needed); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	ids := make([]pack.ID, 0, len(needed))
+	for id := range needed {
+		ids = append(ids, id)
+	}
+	return r.warmUp(ctx, ids)
+}
+
+// below returns what path is below dir, which it is in.
+func below(dir, path string) string {
+	if dir == "" {
+		return path
+	}
+	return path[len(dir)+1:]
+}
+
+// packsOf adds the packs that hold the data of a file. Chunks that are nowhere are left to those who read them.
+func (r *Repo) packsOf(ctx context.Context, x *Entry, packs map[pack.ID]bool) error {
+	parts := x.Parts
+	if x.Listed {
+		var err error
+		if parts, err = tree.Parts(ctx, r.load, x); err != nil {
+			return fmt.Errorf("file %q: %w", x.Name, err)
+		}
+	}
+	for _, p := range parts {
+		if p.ID.IsZero() {
+			continue // a hole
+		}
+		if l, ok := r.set.Lookup(p.ID); ok {
+			packs[l.Pack] = true
+		}
+	}
+	return nil
+}
