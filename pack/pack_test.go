@@ -630,3 +630,30 @@ func TestParseIDs(t *testing.T) {
 		t.Error("classes of kinds")
 	}
 }
+
+// TestLargeBuffersAreKeptOnRequest opens a large segment, and then a small one.
+func TestLargeBuffersAreKeptOnRequest(t *testing.T) {
+	e := NewEncoder(keyOf(KindData), newCompressor(t, compress.Default))
+	var boxes [][]byte
+	for _, body := range [][]byte{noise(1, maxKept+1), []byte("small")} {
+		box, err := e.Append(nil, KindData, []uint32{uint32(len(body))}, body, blake3.Sum256(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		boxes = append(boxes, box)
+	}
+	for _, keeps := range []bool{false, true} {
+		d := NewDecoder(&testIDKey, new(compress.Decompressor))
+		if keeps {
+			d.KeepLarge()
+		}
+		for _, box := range boxes {
+			if _, err := d.Open(keyOf(KindData), KindData, box); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := cap(d.plain) > maxKept; got != keeps {
+			t.Errorf("keeps large buffers: %v, and has one of %d bytes", keeps, cap(d.plain))
+		}
+	}
+}

@@ -116,6 +116,7 @@ type Decoder struct {
 	hasher       *Hasher
 	plain, body  []byte
 	chunks       [][]byte
+	keepsLarge   bool
 }
 
 // NewDecoder returns a Decoder that computes chunk ids with k.
@@ -173,15 +174,22 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 // longest chunks, which are few.
 const maxKept = 3 << 20
 
+// KeepLarge lets the Decoder keep buffers for segments of any size, 16 MiB each at most: for who opens one segment after the other, and makes none
+// beside that.
+func (d *Decoder) KeepLarge() { d.keepsLarge = true }
+
 // trim drops large buffers.
 func (d *Decoder) trim() {
+	clear(d.chunks) // they refer to body
+	if d.keepsLarge {
+		return
+	}
 	if cap(d.plain) > maxKept {
 		d.plain = nil
 	}
 	if cap(d.body) > maxKept {
 		d.body = nil
 	}
-	clear(d.chunks) // they refer to body
 }
 
 // Check returns an error that wraps ErrChunkMismatch unless chunk has the id.

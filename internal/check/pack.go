@@ -55,6 +55,7 @@ type PackReader struct {
 func NewPackReader(store Store, index Index, keys *Keys) *PackReader {
 	r := &PackReader{store: store, index: index, keys: keys, hash: blake3.New()}
 	r.decoder = pack.NewDecoder(&keys.ChunkIDs, &r.unpack)
+	r.decoder.KeepLarge()
 	return r
 }
 

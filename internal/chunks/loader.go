@@ -139,9 +139,11 @@ func (l *Loader) segment(ctx context.Context, kind pack.Kind, loc index.Location
 	return c.chunks, nil
 }
 
-// NewDecoder returns a decoder for one goroutine, to use with Open.
+// NewDecoder returns a decoder for one goroutine, to use with Open. It keeps its buffers, which take 32 MiB at most.
 func (l *Loader) NewDecoder() *pack.Decoder {
-	return pack.NewDecoder(&l.keys.ChunkIDs, &l.decompressor)
+	d := pack.NewDecoder(&l.keys.ChunkIDs, &l.decompressor)
+	d.KeepLarge()
+	return d
 }
 
 // Open opens the segment in box with the key that it names. The chunks are valid until
