@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -100,11 +101,7 @@ func (r *Repo) warmUpSelected(ctx context.Context, s *Snapshot, path string, wan
 	if err != nil {
 		return err
 	}
-	ids := make([]pack.ID, 0, len(needed))
-	for id := range needed {
-		ids = append(ids, id)
-	}
-	return r.warmUp(ctx, ids)
+	return r.warmUp(ctx, slices.Collect(maps.Keys(needed)))
 }
 
 // below returns what path is below dir, which it is in.

@@ -85,10 +85,7 @@ func limiter(flag, value string) (*ratelimit.Limiter, error) {
 const minPackSize, maxPackSize = 4 << 20, 128 << 20
 
 func (a *app) packSize() (int, error) {
-	value := a.global.packSize
-	if value == "" {
-		value = a.getenv("SNAP_PACK_SIZE")
-	}
+	value := a.orVariable(a.global.packSize, "SNAP_PACK_SIZE")
 	if value == "" {
 		return 0, nil
 	}
@@ -104,10 +101,7 @@ func (a *app) packSize() (int, error) {
 
 // cacheSize returns the bytes of metadata to be kept; 0 for the default, less for none.
 func (a *app) cacheSize() (int64, error) {
-	value := a.global.cacheSize
-	if value == "" {
-		value = a.getenv("SNAP_CACHE_SIZE")
-	}
+	value := a.orVariable(a.global.cacheSize, "SNAP_CACHE_SIZE")
 	if value == "" {
 		return 0, nil
 	}
@@ -122,10 +116,7 @@ func (a *app) cacheSize() (int64, error) {
 }
 
 func (a *app) compression() (string, error) {
-	level := a.global.compression
-	if level == "" {
-		level = a.getenv("SNAP_COMPRESSION")
-	}
+	level := a.orVariable(a.global.compression, "SNAP_COMPRESSION")
 	switch level {
 	case "", "off", "fastest", "default", "better", "max":
 		return level, nil

@@ -27,17 +27,19 @@ func (r *remoteFlags) register(f *pflag.FlagSet) {
 // maxConnections is the limit of --connections.
 const maxConnections = 1024
 
+// orVariable returns the value of a flag, or of the variable that stands for it.
+func (a *app) orVariable(value, variable string) string {
+	if value != "" {
+		return value
+	}
+	return a.getenv(variable)
+}
+
 // storeOptions returns how stores are opened, by flags and environment.
 func (a *app) storeOptions() (repo.StoreOptions, error) {
 	r := a.global.remote
-	or := func(value, variable string) string {
-		if value != "" {
-			return value
-		}
-		return a.getenv(variable)
-	}
-	o := repo.StoreOptions{SSHCommand: or(r.sshCommand, "SNAP_SSH_COMMAND"), StorageClass: or(r.storageClass, "SNAP_S3_STORAGE_CLASS"),
-		SpoolDir: or(r.spoolDir, "SNAP_SPOOL_DIR"), Connections: r.connections}
+	o := repo.StoreOptions{SSHCommand: a.orVariable(r.sshCommand, "SNAP_SSH_COMMAND"), StorageClass: a.orVariable(r.storageClass, "SNAP_S3_STORAGE_CLASS"),
+		SpoolDir: a.orVariable(r.spoolDir, "SNAP_SPOOL_DIR"), Connections: r.connections}
 	if v := a.getenv("SNAP_CONNECTIONS"); v != "" && o.Connections == 0 {
 		n, err := strconv.Atoi(v)
 		if err != nil || n == 0 {

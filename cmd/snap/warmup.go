@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,10 +12,7 @@ import (
 
 // warmUp returns what makes packs readable that an archive keeps; nil for nothing.
 func (a *app) warmUp(at string) repo.WarmUpFunc {
-	command := a.global.remote.warmUp
-	if command == "" {
-		command = a.getenv("SNAP_WARM_UP")
-	}
+	command := a.orVariable(a.global.remote.warmUp, "SNAP_WARM_UP")
 	if command == "" {
 		return nil
 	}
@@ -28,7 +24,7 @@ func (a *app) warmUp(at string) repo.WarmUpFunc {
 		out := &lineWriter{app: a}
 		c.Stdout, c.Stderr = out, out
 		if err := c.Run(); err != nil {
-			return fmt.Errorf("warm-up command: %w", err)
+			return fail(exitFatal, "warm-up command: %w", err).withHint("run it by itself with the names of packs as input to see what is wrong with it, then run the same command again")
 		}
 		return nil
 	}

@@ -96,6 +96,18 @@ func rootDir(t *testing.T, src *Source) (d source.Dir, close func()) {
 	}
 }
 
+// listedRoot opens the only root of a source, which wideTree has made, and lists it. It is closed when the test ends.
+func listedRoot(t *testing.T, src *Source) (source.Dir, []tree.Stat) {
+	t.Helper()
+	d, above := rootDir(t, src)
+	t.Cleanup(func() { d.Close(); above() })
+	stats, _, err := d.List(t.Context())
+	if err != nil || len(stats) != 11 {
+		t.Fatalf("%d folders, %v", len(stats), err)
+	}
+	return d, stats
+}
+
 // openFiles counts the descriptors of this process.
 func openFiles(t *testing.T) int {
 	list, err := os.ReadDir("/proc/self/fd")
@@ -149,13 +161,7 @@ func TestOpenDirInAnyOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, above := rootDir(t, src)
-	defer above()
-	defer d.Close()
-	stats, _, err := d.List(t.Context())
-	if err != nil || len(stats) != 11 {
-		t.Fatalf("%d folders, %v", len(stats), err)
-	}
+	d, stats := listedRoot(t, src)
 	for _, i := range []int{1, 1, 10, 0, 4, 2, 3, 3} {
 		sub, err := d.OpenDir(t.Context(), &stats[i])
 		if err != nil {
@@ -179,13 +185,7 @@ func TestFolderThatGoesAwayWhileListedAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, above := rootDir(t, src)
-	defer above()
-	defer d.Close()
-	stats, _, err := d.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, stats := listedRoot(t, src)
 	if err := os.RemoveAll(filepath.Join(top, "d01")); err != nil {
 		t.Fatal(err)
 	}
@@ -214,13 +214,7 @@ func TestCancelledWhileListedAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, above := rootDir(t, src)
-	defer above()
-	defer d.Close()
-	stats, _, err := d.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, stats := listedRoot(t, src)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i := range 3 {

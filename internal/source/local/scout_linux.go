@@ -27,12 +27,27 @@ type scout struct {
 	found map[string]*scouted
 }
 
-// scouted is a folder that was listed, with what tells that it is the same one when a walk comes to it.
+// scouted is a folder that was listed.
 type scouted struct {
-	device, inode uint64
-	changed       tree.Time // before it was listed
-	at            time.Time // when the listing began, with its monotonic part
+	identity           // before it was listed
+	at       time.Time // when the listing began, with its monotonic part
 	early
+}
+
+// identity tells whether an open folder is the one that was listed, and as it was: a number may be that of a folder that was removed.
+type identity struct {
+	device, inode uint64
+	changed       tree.Time
+}
+
+func (d *dir) identity() (identity, error) {
+	var at inode.Look
+	var st tree.Stat
+	if err := at.Fd(d.fd); err != nil {
+		return identity{}, err
+	}
+	at.Stat(&st)
+	return identity{st.Device, st.Inode, st.ChangeTime}, nil
 }
 
 // Begin lists folders on the side until Root is called, or some 30,000 entries are found: the first walk takes these over, unless they
@@ -84,16 +99,13 @@ func (c *scout) look(ctx context.Context, in source.Dir) ([]tree.Stat, error) {
 		stats, _, err := in.List(ctx)
 		return stats, err
 	}
-	found := &scouted{at: time.Now(), early: early{done: closed}}
-	var at inode.Look
-	err := at.Fd(d.fd)
-	if err == nil {
-		var st tree.Stat
-		at.Stat(&st)
-		found.device, found.inode, found.changed = st.Device, st.Inode, st.ChangeTime
-		found.stats, found.problems, err = d.list(ctx, c.left)
-	}
+	at := time.Now()
+	which, err := d.identity()
 	if err != nil {
+		return nil, err
+	}
+	found := &scouted{identity: which, at: at, early: early{done: closed}}
+	if found.stats, found.problems, err = d.list(ctx, c.left); err != nil {
 		return nil, err
 	}
 	if c.left -= 1 + len(found.stats); c.left <= 0 {
@@ -121,12 +133,7 @@ func (c *scout) take(d *dir) *early {
 	if e == nil || time.Since(e.at) >= scoutLife {
 		return nil
 	}
-	var at inode.Look
-	if at.Fd(d.fd) != nil {
-		return nil
-	}
-	var st tree.Stat
-	if at.Stat(&st); st.Device != e.device || st.Inode != e.inode || st.ChangeTime != e.changed { // a number may be that of a folder that was removed
+	if which, err := d.identity(); err != nil || which != e.identity {
 		return nil
 	}
 	return &e.early

@@ -94,13 +94,7 @@ func TestFolderIsReplacedAfterBegin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, above := rootDir(t, src)
-	defer above()
-	defer d.Close()
-	stats, _, err := d.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	d, stats := listedRoot(t, src)
 	for i, want := range []int{2, 1, 3} {
 		sub, err := d.OpenDir(t.Context(), &stats[i])
 		if err != nil {
