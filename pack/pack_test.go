@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -655,5 +656,44 @@ func TestLargeBuffersAreKeptOnRequest(t *testing.T) {
 		if got := cap(d.plain) > maxKept; got != keeps {
 			t.Errorf("keeps large buffers: %v, and has one of %d bytes", keeps, cap(d.plain))
 		}
+	}
+}
+
+// TestPacksEndWhereLittleIsFiller fills packs with segments of many lengths. What Filler told is what Finish writes.
+func TestPacksEndWhereLittleIsFiller(t *testing.T) {
+	for _, largest := range []int{3_000, 60_000, 300_000} {
+		t.Run(fmt.Sprint(largest), func(t *testing.T) {
+			const target = 4 << 20
+			random := rand.New(rand.NewPCG(1, uint64(largest)))
+			var filler, sizes int64
+			for range 50 {
+				w := NewWriter(io.Discard, ClassData, testRepo)
+				for !w.IsFull(target) {
+					chunks := make([]Chunk, 1+random.IntN(400))
+					for i := range chunks {
+						chunks[i].Length = 1 + random.Uint32N(MaxChunkSize/400)
+					}
+					if err := w.Add(KindData, make([]byte, 1+random.IntN(largest)), chunks); err != nil {
+						t.Fatal(err)
+					}
+				}
+				told, written := w.Filler(), w.Size()
+				_, directory, size, err := w.Finish(metaKey, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows := int64(len(AppendDirectory(nil, directory)))
+				if got := size - written - rows - seal.Overhead - FooterSize; got != told {
+					t.Fatalf("%d bytes of filler and padding, told %d", got, told)
+				}
+				if size < target*7/8 || written > target*9/8+int64(largest) {
+					t.Errorf("a pack of %d bytes, %d of them segments", size, written)
+				}
+				filler, sizes = filler+told, sizes+size
+			}
+			if filler > sizes/100 { // at target it would be a 64th, and half a step of the directory's grid
+				t.Errorf("%d of %d bytes are filler", filler, sizes)
+			}
+		})
 	}
 }

@@ -24,6 +24,7 @@ type Writer struct {
 	repo      [16]byte
 	directory Directory
 	chunks    int
+	listed    int64 // bytes that the rows of directory take
 	size      int64
 	err       error
 }
@@ -35,6 +36,22 @@ func NewWriter(w io.Writer, class Class, repo [16]byte) *Writer {
 
 // Size returns how many bytes of segments have been written.
 func (w *Writer) Size() int64 { return w.size }
+
+// Filler returns how many bytes would be filler or padding if the pack were finished now.
+func (w *Writer) Filler() int64 {
+	rows := w.listed + int64(wire.UvarintLen(uint64(len(w.directory))))
+	tail := PaddedSize(rows) + seal.Overhead + FooterSize
+	return PaddedSize(rows) - rows + PaddedSize(w.size+tail) - w.size - tail
+}
+
+// IsFull tells whether to finish a pack that shall have about target bytes: from an eighth less on as soon as filler is a 512th of
+// it, from there to an eighth more at up to four times that, and then whatever the filler is. Finished at target it would be half a step
+// of the grid on average, a 64th, which is lost.
+func (w *Writer) IsFull(target int64) bool {
+	from, span := target-target/8, target/4
+	over := w.size - from
+	return over >= span || over >= 0 && w.Filler() <= target/512+target/512*3*over/span
+}
 
 // Segments returns how many segments have been written.
 func (w *Writer) Segments() int { return len(w.directory) }
@@ -53,6 +70,10 @@ func (w *Writer) Add(kind Kind, box []byte, chunks []Chunk) error {
 	}
 	w.directory = append(w.directory, Segment{kind, uint32(w.size), uint32(len(box)), chunks})
 	w.chunks += len(chunks)
+	w.listed += int64(1 + wire.UvarintLen(uint64(len(box))) + wire.UvarintLen(uint64(len(chunks))))
+	for _, c := range chunks {
+		w.listed += int64(len(c.ID) + wire.UvarintLen(uint64(c.Length)))
+	}
 	w.write(box)
 	return w.err
 }

@@ -57,7 +57,7 @@ func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 	if err := p.open.Add(kind, box, chunks); err != nil {
 		return err
 	}
-	if p.open.Size() >= int64(p.w.opts.PackSize) {
+	if p.open.IsFull(int64(p.w.opts.PackSize)) {
 		return p.finish()
 	}
 	return nil
