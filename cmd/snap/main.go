@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 )
 
@@ -22,31 +23,59 @@ const (
 	pullGCPercent = 100
 )
 
+// heapFloor in bytes is what the heap may grow to before anything is collected. What is in use in a short run is a few MiB: with gcPercent alone it
+// would be collected dozens of times, which is a fifth of what the run takes.
+const heapFloor = 32 << 20
+
+// leastHeap in bytes is where a collector at 100 percent collects first.
+const leastHeap = 4 << 20
+
 // collector is how hard the collector of this process works.
 type collector struct {
 	mu      sync.Mutex // guards what follows
-	percent int
-	works   bool // it has collected before
+	percent int        // of what is in use, above heapFloor
+	set     int        // what the runtime was told last
+	works   bool       // it has collected before
 }
 
 var garbage = &collector{percent: gcPercent}
 
-// begin lets the collector work hard from its first collection on, which comes at 4 MiB. With gcPercent from the start it would
-// come at 1 MiB, when most of what the program is started with is made, and take a quarter of the time of a short run.
+// begin sets the limits, unless the environment says otherwise, and looks at what is in use after each collection.
 func (c *collector) begin() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryTarget)
 	}
 	if os.Getenv("GOGC") == "" {
-		runtime.SetFinalizer(&collector{}, func(*collector) { c.work() })
+		c.set = 100 * heapFloor / leastHeap
+		debug.SetGCPercent(c.set)
+		c.atNext()
 	}
 }
 
+// atNext lets the collector be set anew after its next collection.
+func (c *collector) atNext() {
+	runtime.SetFinalizer(&struct{ c *collector }{c}, func(*struct{ c *collector }) {
+		c.work()
+		c.atNext()
+	})
+}
+
 func (c *collector) work() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.works = true
-	debug.SetGCPercent(c.percent)
+	c.use(live[0].Value.Uint64())
+}
+
+// use sets the percentage for a heap of which live bytes are in use. It is called with mu held.
+func (c *collector) use(live uint64) {
+	percent := max(c.percent, 100*heapFloor/int(max(live, leastHeap))-100)
+	if percent != c.set {
+		c.set = percent
+		debug.SetGCPercent(percent)
+	}
 }
 
 // forPull lets the collector take it easier, unless the environment says otherwise.
@@ -56,7 +85,8 @@ func forPull() {
 	}
 	garbage.mu.Lock()
 	defer garbage.mu.Unlock()
-	if garbage.percent = pullGCPercent; garbage.works {
+	if garbage.percent = pullGCPercent; garbage.works && garbage.set < pullGCPercent {
+		garbage.set = pullGCPercent
 		debug.SetGCPercent(pullGCPercent)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestCollectorWorksFromItsFirstCollectionOn waits for a collection, and asks what it has changed.
-func TestCollectorWorksFromItsFirstCollectionOn(t *testing.T) {
+// TestCollectorFollowsWhatIsInUse lets the heap grow and shrink, and asks what the runtime was told.
+func TestCollectorFollowsWhatIsInUse(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		t.Setenv(name, "") // puts back what was there
 	}
@@ -20,16 +20,45 @@ func TestCollectorWorksFromItsFirstCollectionOn(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != memoryTarget {
 		t.Errorf("the limit is %d", got)
 	}
-	worked := func() bool {
+	percent := func() int {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.works
+		return c.set
 	}
-	for end := time.Now().Add(time.Minute); !worked() && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		runtime.GC()
-	}
-	if got := debug.SetGCPercent(100); got != 31 {
+	if got := percent(); got < 31 || got > 100*heapFloor/leastHeap {
 		t.Errorf("after a collection the percentage is %d", got)
+	}
+	held := make([]byte, 8*heapFloor) // far above the floor
+	for end := time.Now().Add(time.Minute); percent() != 31; {
+		if time.Now().After(end) {
+			t.Fatalf("with %d bytes in use the percentage is %d", len(held), percent())
+		}
+	}
+	runtime.KeepAlive(held)
+	held = nil
+	for end := time.Now().Add(time.Minute); percent() == 31; {
+		if time.Now().After(end) {
+			t.Fatalf("with little in use the percentage is %d", percent())
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got := debug.SetGCPercent(100); got != c.set {
+		t.Errorf("the runtime was told %d, want %d", got, c.set)
+	}
+}
+
+// TestSmallHeapsGrowToTheFloor sets the collector for heaps of several sizes: the next collection comes at the floor, or at percent more than is in use.
+func TestSmallHeapsGrowToTheFloor(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	for _, test := range []struct{ live, want int }{{0, 700}, {1 << 20, 700}, {4 << 20, 700}, {8 << 20, 300}, {16 << 20, 100}, {30 << 20, 25}, {1 << 30, 25}} {
+		c := &collector{percent: 25}
+		c.use(uint64(test.live))
+		if got := debug.SetGCPercent(100); got != test.want {
+			t.Errorf("%d bytes in use: %d percent, want %d", test.live, got, test.want)
+		}
 	}
 }
 
