@@ -133,8 +133,10 @@ func (a *app) withPuller(ctx context.Context, fn func(*pull.Puller) error) error
 	if err != nil {
 		return err
 	}
+	logins := sshconn.NewLogins()
+	defer logins.Close()
 	return a.withRepo(ctx, func(r *repo.Repo) error {
-		return fn(&pull.Puller{Repo: r, Config: c, StateDir: a.stateDir(), Program: "snap " + version, Logger: a.logger()})
+		return fn(&pull.Puller{Repo: r, Config: c, StateDir: a.stateDir(), Program: "snap " + version, Logger: a.logger(), Logins: logins})
 	})
 }
 

@@ -29,7 +29,7 @@ internal/inode: internal/tree
 
 internal/store:
 internal/ratelimit: internal/store
-internal/sshconn: internal/nss
+internal/sshconn: internal/freelist internal/nss
 internal/store/spool: internal/store
 internal/store/mem: internal/store
 internal/store/faulty: internal/store internal/store/mem
@@ -100,7 +100,7 @@ golang.org/x/term: internal/term cmd/snap
 github.com/hanwen/go-fuse/v2: cmd/snap
 
 # Keys and randomness.
-crypto: internal/durable internal/enrol internal/keyring internal/pull internal/seal internal/snapshot internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
+crypto: internal/durable internal/enrol internal/keyring internal/pull internal/seal internal/snapshot internal/sshconn internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
 golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
 golang.org/x/crypto/ssh: internal/enrol internal/keyring internal/sshconn internal/sshdtest cmd/snap

@@ -67,7 +67,7 @@ func (s *site) fill(t *testing.T, small, large int) (total int64) {
 
 // fetch pulls a source as a Puller does, but dials again without waiting. It returns what came on the wire.
 func fetch(ctx context.Context, r *repo.Repo, c *config.Source, o agent.Options) (*repo.BackupResult, int64, error) {
-	dial, err := pull.Dial(c)
+	dial, err := pull.Dial(c, nil)
 	if err != nil {
 		return nil, 0, err
 	}

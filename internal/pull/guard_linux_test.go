@@ -56,7 +56,7 @@ func TestEncryptedSourceIsHeld(t *testing.T) {
 	for _, suffix := range []string{"", ".locked"} {
 		dir, r := t.TempDir(), vault(t, repo.CreateOptions{})
 		texts(t, dir)
-		p := puller(r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nkeep: {last: 1}")})
+		p := puller(t, r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nkeep: {last: 1}")})
 		run := func(what string, want guard.Class, snapshots int) *pull.Result {
 			t.Helper()
 			res := p.Run(t.Context(), []string{"x"}, nil)[0]
@@ -92,7 +92,7 @@ func TestForcedPullIsNoAnomaly(t *testing.T) {
 	t.Parallel()
 	dir, r := t.TempDir(), vault(t, repo.CreateOptions{})
 	texts(t, dir)
-	p := puller(r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nguards: {canaries: ["+dir+"/3.txt]}")})
+	p := puller(t, r, map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nguards: {canaries: ["+dir+"/3.txt]}")})
 	time.Sleep(2100 * time.Millisecond) // a file that changed later than two seconds before a snapshot is read again by the next
 	for _, force := range []bool{false, true, false} {
 		p.Force = force

@@ -123,7 +123,7 @@ func TestEvilSourcesBesideAGoodOne(t *testing.T) {
 	}
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	r := vault(t, repo.CreateOptions{Options: repo.Options{Now: func() time.Time { return now }}})
-	for _, res := range puller(r, sources).Run(t.Context(), names, nil) {
+	for _, res := range puller(t, r, sources).Run(t.Context(), names, nil) {
 		c := cases[res.Source]
 		t.Logf("%s: %.300v %s", res.Source, res.Err, res.Why)
 		switch {

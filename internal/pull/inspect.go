@@ -84,7 +84,7 @@ func lookAtRoots(ctx context.Context, c *config.Source, r *Report) error {
 
 // openAgent returns an agent's source that cuts by a polynomial of nobody, for what is only looked at.
 func openAgent(c *config.Source, paths, devices []string) (*agent.Source, error) {
-	dial, err := Dial(c)
+	dial, err := Dial(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func openAgent(c *config.Source, paths, devices []string) (*agent.Source, error)
 // Audit tries what the key of a pull can do on a source: with SSH, and by asking the agent for what its policy does not
 // allow. The error is one of connecting.
 func Audit(ctx context.Context, c *config.Source) ([]enrol.Attempt, error) {
-	d, err := dialer(c)
+	d, err := dialer(c, nil)
 	if err != nil {
 		return nil, err
 	}

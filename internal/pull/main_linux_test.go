@@ -15,6 +15,7 @@ import (
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/keyring"
 	"github.com/snapkeep/snap/internal/pull"
+	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/internal/sshdtest"
 	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/repo"
@@ -149,14 +150,16 @@ func write(t *testing.T, name, text string) {
 }
 
 // puller pulls sources into a repository.
-func puller(r *repo.Repo, sources map[string]config.Source) *pull.Puller {
-	return &pull.Puller{Repo: r, Config: &config.Config{Parallel: 4, Sources: sources}, Program: "test"}
+func puller(t testing.TB, r *repo.Repo, sources map[string]config.Source) *pull.Puller {
+	logins := sshconn.NewLogins()
+	t.Cleanup(logins.Close)
+	return &pull.Puller{Repo: r, Config: &config.Config{Parallel: 4, Sources: sources}, Program: "test", Logins: logins}
 }
 
 // one pulls one source.
 func one(t *testing.T, r *repo.Repo, c config.Source) *pull.Result {
 	t.Helper()
-	return puller(r, map[string]config.Source{"x": c}).Run(t.Context(), []string{"x"}, nil)[0]
+	return puller(t, r, map[string]config.Source{"x": c}).Run(t.Context(), []string{"x"}, nil)[0]
 }
 
 // count returns how many snapshots there are.

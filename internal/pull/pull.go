@@ -12,6 +12,7 @@ import (
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
 	"github.com/snapkeep/snap/internal/snapshot"
+	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/repo"
 	"golang.org/x/sync/errgroup"
 )
@@ -34,6 +35,8 @@ type Puller struct {
 	Force    bool             // read all files again
 	Accept   bool             // what guards find is told, and not held against the snapshot
 	Logger   *slog.Logger     // nil means nobody
+	// Logins are connections that sources share which are on one machine. Nil means that each source logs in by itself.
+	Logins *sshconn.Logins
 
 	log *slog.Logger
 }

@@ -35,7 +35,7 @@ func TestDue(t *testing.T) {
 		return parse(t, "transport: local\npaths: ["+root+"]\nevery: "+every)
 	}
 	sources := map[string]config.Source{"daily": local("1d"), "often": local("10m"), "marked": local("1d"), "future": local("1d"), "never": local("1d")}
-	p := puller(r, sources)
+	p := puller(t, r, sources)
 	p.Now = func() time.Time { return clock }
 	save := func(name string, at time.Time, marks ...string) {
 		t.Helper()
@@ -88,7 +88,7 @@ func TestRunIsBounded(t *testing.T) {
 		sources[name] = parse(t, "transport: local\npaths: ["+dir+"/begin.sh]\nhooks: {before: [sh "+dir+"/begin.sh], finally: [sh "+dir+"/end.sh]}")
 	}
 	sources["s3"] = parse(t, "transport: local\npaths: ["+dir+"/nowhere]")
-	p := puller(r, sources)
+	p := puller(t, r, sources)
 	p.Config.Parallel = 2
 	told := map[string]bool{}
 	results := p.Run(t.Context(), append(names, "unknown"), func(r *pull.Result) { told[r.Source] = true })
@@ -117,13 +117,13 @@ func TestOnePullOfASourceAtATime(t *testing.T) {
 	write(t, dir+"/file", "text")
 	local := "transport: local\npaths: [" + dir + "/file]\n"
 	inner := make(chan []*pull.Result, 1)
-	p := puller(r, map[string]config.Source{"x": parse(t, local), "y": parse(t, local)})
+	p := puller(t, r, map[string]config.Source{"x": parse(t, local), "y": parse(t, local)})
 	p.StateDir = filepath.Join(dir, "state")
 	// While x is under way, as its hook waits, another start of both is made.
 	pipe := filepath.Join(dir, "go")
 	c := p.Config.Sources["x"]
 	c.Hooks.Before = []config.Command{{"sh", "-c", "touch " + dir + "/begun; while ! test -e " + pipe + "; do sleep 0.02; done"}}
-	outer := puller(r, map[string]config.Source{"x": c})
+	outer := puller(t, r, map[string]config.Source{"x": c})
 	outer.StateDir = p.StateDir
 	go func() { inner <- outer.Run(context.WithoutCancel(t.Context()), []string{"x"}, nil) }()
 	for {
@@ -181,7 +181,7 @@ func TestHooks(t *testing.T) {
 			if err := os.MkdirAll(dir+"/state", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			p := puller(vault(t, repo.CreateOptions{}), map[string]config.Source{"x": parse(t, test.fields)})
+			p := puller(t, vault(t, repo.CreateOptions{}), map[string]config.Source{"x": parse(t, test.fields)})
 			if test.noRepo {
 				p.Repo = nil
 			}
@@ -394,7 +394,7 @@ func TestDamagedRecordKeepsNobodyFromPulling(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		sources[name] = parse(t, "transport: local\npaths: ["+root+"]\nkeep: {last: 1}")
 	}
-	p := puller(r, sources)
+	p := puller(t, r, sources)
 	first := p.Run(t.Context(), []string{"a"}, nil)[0]
 	if first.Err != nil {
 		t.Fatal(first.Err)

@@ -14,7 +14,7 @@ import (
 
 // connectSFTP connects to a source's SFTP server: the subsystem, or what the configuration says to run.
 func (p *Puller) connectSFTP(ctx context.Context, c *config.Source) (*connected, error) {
-	dial, err := dialSFTP(c)
+	dial, err := dialSFTP(c, p.Logins)
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,8 @@ func (p *Puller) connectSFTP(ctx context.Context, c *config.Source) (*connected,
 	return &connected{source: s, origin: snapshot.Origin{Transport: c.Transport, Reduced: true}, missing: s.Missing, received: s.Received, close: end}, nil
 }
 
-func dialSFTP(c *config.Source) (sftp.Dial, error) {
-	d, err := dialer(c)
+func dialSFTP(c *config.Source, logins *sshconn.Logins) (sftp.Dial, error) {
+	d, err := dialer(c, logins)
 	if err != nil {
 		return nil, err
 	}

@@ -75,13 +75,13 @@ func patterns(c *config.Source) ([]*filter.List, error) {
 	return []*filter.List{plain, fold}, err
 }
 
-// dialer returns how to connect to the source's SSH server.
-func dialer(c *config.Source) (*sshconn.Dialer, error) {
+// dialer returns how to connect to the source's SSH server, on connections of logins unless that is nil.
+func dialer(c *config.Source, logins *sshconn.Logins) (*sshconn.Dialer, error) {
 	address, err := sshconn.ParseAddress(c.Address)
 	if err != nil {
 		return nil, err
 	}
-	o := sshconn.Options{}
+	o := sshconn.Options{Logins: logins, Idle: c.Limits.Idle.Or(0)}
 	if c.SSH.Identity != "" {
 		o.Identities = []string{c.SSH.Identity}
 	}
@@ -96,9 +96,9 @@ func dialer(c *config.Source) (*sshconn.Dialer, error) {
 	return sshconn.New(address, o)
 }
 
-// Dial returns the connection to a source's agent.
-func Dial(c *config.Source) (agent.Dial, error) {
-	d, err := dialer(c)
+// Dial returns the connection to a source's agent, which is shared through logins unless that is nil.
+func Dial(c *config.Source, logins *sshconn.Logins) (agent.Dial, error) {
+	d, err := dialer(c, logins)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func compression(s string) agent.Compression {
 }
 
 func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source) (*connected, error) {
-	dial, err := Dial(c)
+	dial, err := Dial(c, p.Logins)
 	if err != nil {
 		return nil, err
 	}

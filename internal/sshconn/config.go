@@ -247,6 +247,6 @@ func expandHome(name, home string) string {
 
 // expand replaces the tokens of ssh_config(5) that are known here.
 func (t *target) expand(name, home string) string {
-	return expandHome(strings.NewReplacer("%%", "%", "%d", home, "%h", t.host, "%n", t.alias, "%p", strconv.Itoa(t.port),
+	return expandHome(strings.NewReplacer("%%", "%", "%d", home, "%h", t.host, "%n", t.address.Host, "%p", strconv.Itoa(t.port),
 		"%r", t.user, "%u", nss.Current()).Replace(name), home)
 }

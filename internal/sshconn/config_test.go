@@ -77,8 +77,8 @@ Match all
 			continue
 		}
 		inHome := func(name string) string { return expandHome(name, home) }
-		if got.host != test.host || got.user != test.user || got.port != test.port || got.address() != test.addr {
-			t.Errorf("%v: reached as %s@%s port %d, %s", test.address, got.user, got.host, got.port, got.address())
+		if got.host != test.host || got.user != test.user || got.port != test.port || got.place() != test.addr {
+			t.Errorf("%v: reached as %s@%s port %d, %s", test.address, got.user, got.host, got.port, got.place())
 		}
 		if !reflect.DeepEqual(got.jumps, test.jumps) {
 			t.Errorf("%v: by way of %v, want %v", test.address, got.jumps, test.jumps)

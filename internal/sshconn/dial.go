@@ -1,7 +1,6 @@
 package sshconn
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/internal/nss"
@@ -38,6 +37,12 @@ type Options struct {
 	Agent string
 	// Timeout bounds the making of a connection. Default 30 s.
 	Timeout time.Duration
+	// Logins are connections that are shared with other dialers. Nil is a connection of its own for each command and
+	// subsystem; those of an external command are never shared.
+	Logins *Logins
+	// Idle is how long a server that shares a connection may send nothing, and not answer whether it is there, before the
+	// connection ends. Default 60 s. The longest of those who share it counts.
+	Idle time.Duration
 }
 
 // Dialer connects to one host. It is safe for concurrent use.
@@ -67,6 +72,9 @@ func New(address Address, opts Options) (*Dialer, error) {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 30 * time.Second
 	}
+	if opts.Idle <= 0 {
+		opts.Idle = time.Minute
+	}
 	return &Dialer{opts: opts, address: address}, nil
 }
 
@@ -78,7 +86,8 @@ type Conn struct {
 	end func() error
 }
 
-// Close ends the connection at once, whatever is under way on it.
+// Close ends what runs at once, whatever is under way on it, and what reads and writes then returns. The connection ends with
+// it, unless others share it.
 func (c *Conn) Close() error { return c.end() }
 
 // Dial connects and starts a subsystem. Errors are ErrHostKey, ErrRefused and
@@ -87,7 +96,7 @@ func (d *Dialer) Dial(ctx context.Context, subsystem string) (*Conn, error) {
 	if len(d.opts.Command) > 0 {
 		return d.command("-s", subsystem)
 	}
-	conn, err := d.dial(ctx, func(s *ssh.Session) (io.Writer, error) { return nil, s.RequestSubsystem(subsystem) })
+	conn, _, err := d.dial(ctx, start{"subsystem", subsystem})
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", subsystem, err)
 	}
@@ -100,107 +109,105 @@ func (d *Dialer) Exec(ctx context.Context, command string) (*Conn, error) {
 	if len(d.opts.Command) > 0 {
 		return d.command("-T", command)
 	}
-	said := &tail{}
-	var session *ssh.Session
-	conn, err := d.dial(ctx, func(s *ssh.Session) (io.Writer, error) {
-		session = s
-		return said, s.Start(command)
-	})
+	conn, s, err := d.dial(ctx, start{"exec", command})
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", brief(command), err)
 	}
-	conn.Reader = &remoteOutput{r: conn.Reader, session: session, said: said}
+	conn.Reader = &remoteOutput{r: conn.Reader, session: s}
 	return conn, nil
 }
 
-// Client connects and returns the connection itself, for what is neither a command nor a subsystem. end closes it. Errors are
-// those of Dial; an external command has no such connection, which is ErrConfig.
+// Client connects and returns the connection itself, for what is neither a command nor a subsystem. It is shared with nobody,
+// and end closes it. Errors are those of Dial; an external command has no such connection, which is ErrConfig.
 func (d *Dialer) Client(ctx context.Context) (c *ssh.Client, end func() error, err error) {
 	if len(d.opts.Command) > 0 {
 		return nil, nil, fmt.Errorf("%w: an external ssh command cannot be used for this", ErrConfig)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))
+	ctx, cancel := d.timeLimit(ctx)
 	defer cancel()
-	own, err := d.chain(ctx, d.address, 0)
+	own, err := d.connectAll(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	return own.Client, own.close, nil
 }
 
-// dial connects and starts what begin says, which returns where standard error goes, nil for nowhere.
-func (d *Dialer) dial(ctx context.Context, begin func(*ssh.Session) (io.Writer, error)) (*Conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))
+func (d *Dialer) timeLimit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d.opts.Timeout, fmt.Errorf("no connection after %v", d.opts.Timeout))
+}
+
+// dial connects, or takes a connection that is there and may be shared, and starts something.
+func (d *Dialer) dial(ctx context.Context, what start) (*Conn, *session, error) {
+	ctx, cancel := d.timeLimit(ctx)
 	defer cancel()
-	c, err := d.chain(ctx, d.address, 0)
+	if d.opts.Logins != nil {
+		return d.opts.Logins.start(ctx, d, what)
+	}
+	c, err := d.connectAll(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.alone(ctx, what)
+	if err != nil {
+		return nil, nil, errors.Join(err, c.close())
+	}
+	return &Conn{Reader: s, WriteCloser: input{s}, end: c.close}, s, nil
+}
+
+// input is the standard input of a session: it is closed and the output goes on.
+type input struct{ ssh.Channel }
+
+// Close ends the input.
+func (i input) Close() error { return i.CloseWrite() }
+
+// connectAll connects to the dialer's host.
+func (d *Dialer) connectAll(ctx context.Context) (*client, error) {
+	r, err := d.route(d.address, 0)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.start(ctx, begin)
-	if err != nil {
-		return nil, errors.Join(err, c.close())
-	}
-	return conn, nil
+	return r.connect(ctx)
 }
 
 // client is a connection to a host, with the one it goes through.
 type client struct {
 	*ssh.Client
-	via *client
+	via   *client
+	heard *atomic.Int64 // when bytes came from it last, in nanoseconds since 1970
 }
 
-// close ends the connection and those it goes through. An error has nothing to
-// say: all that was to be known was answered.
+// close ends the connection and those it goes through, the first of them first: without it nothing of the others is waited
+// for. An error has nothing to say: all that was to be known was answered.
 func (c *client) close() error {
-	_ = c.Client.Close()
 	if c.via != nil {
-		return c.via.close()
+		_ = c.via.close()
 	}
+	_ = c.Client.Close()
 	return nil
 }
 
-// chain connects to a host through those that its configuration names.
-func (d *Dialer) chain(ctx context.Context, address Address, depth int) (*client, error) {
-	if depth > maxJumps {
-		return nil, fmt.Errorf("%w: more than %d hosts on the way", ErrConfig, maxJumps)
-	}
-	t, err := d.resolve(address)
-	if err != nil {
+// connect connects to the last host of a route through those before it.
+func (r route) connect(ctx context.Context) (*client, error) {
+	var c *client
+	for i, t := range r {
+		next, err := t.connect(ctx, c)
+		if err == nil {
+			c = next
+			continue
+		}
+		if i < len(r)-1 {
+			err = fmt.Errorf("by way of %s: %w", t.address, err)
+		}
+		if c != nil {
+			err = errors.Join(err, c.close())
+		}
 		return nil, err
 	}
-	var via *client
-	for i, jump := range t.jumps {
-		var next *client
-		if i == 0 {
-			next, err = d.chain(ctx, jump, depth+1)
-		} else {
-			next, err = d.jump(ctx, jump, via)
-		}
-		if err != nil {
-			if via != nil {
-				err = errors.Join(err, via.close())
-			}
-			return nil, fmt.Errorf("by way of %s: %w", jump, err)
-		}
-		via = next
-	}
-	c, err := d.connect(ctx, t, via)
-	if err != nil && via != nil {
-		err = errors.Join(err, via.close())
-	}
-	return c, err
-}
-
-func (d *Dialer) jump(ctx context.Context, jump Address, via *client) (*client, error) {
-	t, err := d.resolve(jump)
-	if err != nil {
-		return nil, err
-	}
-	return d.connect(ctx, t, via)
+	return c, nil
 }
 
 // connect makes one connection, through another if via is not nil.
-func (d *Dialer) connect(ctx context.Context, t *target, via *client) (*client, error) {
+func (t *target) connect(ctx context.Context, via *client) (*client, error) {
 	keys, err := loadKeys(t)
 	if err != nil {
 		return nil, err
@@ -212,25 +219,26 @@ func (d *Dialer) connect(ctx context.Context, t *target, via *client) (*client, 
 	}
 	var conn net.Conn
 	if via != nil {
-		conn, err = via.DialContext(ctx, "tcp", t.address())
+		conn, err = via.DialContext(ctx, "tcp", t.place())
 	} else {
-		conn, err = nss.Dial(ctx, new(net.Dialer), "tcp", t.address())
+		conn, err = nss.Dial(ctx, new(net.Dialer), "tcp", t.place())
 	}
 	if err != nil {
 		return nil, causeOr(ctx, err)
 	}
-	c, err := handshake(ctx, conn, t, keys, host)
+	heard := &atomic.Int64{}
+	c, err := handshake(ctx, &listener{conn, heard}, t, keys, host)
 	if err != nil {
 		return nil, err
 	}
-	return &client{Client: c, via: via}, nil
+	return &client{Client: c, via: via, heard: heard}, nil
 }
 
 func handshake(ctx context.Context, conn net.Conn, t *target, keys *keys, host *hostKeys) (*ssh.Client, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var badKey error
-	c, channels, requests, err := ssh.NewClientConn(conn, t.address(), &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(conn, t.place(), &ssh.ClientConfig{
 		User: t.user,
 		Auth: []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
 		HostKeyCallback: func(name string, remote net.Addr, key ssh.PublicKey) error {
@@ -255,30 +263,19 @@ func handshake(ctx context.Context, conn net.Conn, t *target, keys *keys, host *
 	return nil, err
 }
 
-// start starts a session.
-func (c *client) start(ctx context.Context, begin func(*ssh.Session) (io.Writer, error)) (*Conn, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.close() })
-	defer stop()
-	session, err := c.NewSession()
-	if err != nil {
-		return nil, causeOr(ctx, err)
+// listener notes when bytes come.
+type listener struct {
+	net.Conn
+	heard *atomic.Int64
+}
+
+// Read reads from the connection.
+func (l *listener) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 {
+		l.heard.Store(time.Now().UnixNano())
 	}
-	w, err := session.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	r, err := session.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	said := &laterWriter{}
-	session.Stderr = said
-	stderr, err := begin(session)
-	if err != nil {
-		return nil, causeOr(ctx, err)
-	}
-	said.to(stderr)
-	return &Conn{Reader: r, WriteCloser: w, end: c.close}, nil
+	return n, err
 }
 
 // causeOr returns why the context ended if it did, and else err.
@@ -289,34 +286,6 @@ func causeOr(ctx context.Context, err error) error {
 	return err
 }
 
-// laterWriter is a writer that is known only after something may have been written to it already.
-type laterWriter struct {
-	mu   sync.Mutex // guards what follows
-	next io.Writer
-	data []byte
-}
-
-func (w *laterWriter) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.next != nil {
-		return w.next.Write(p)
-	}
-	w.data = append(w.data, p[:min(len(p), max(0, maxStderrBytes-len(w.data)))]...)
-	return len(p), nil
-}
-
-// to hands on what was written, and what will be; nil drops it.
-func (w *laterWriter) to(next io.Writer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.next = next; next == nil {
-		w.next = io.Discard
-	}
-	_, _ = w.next.Write(w.data) // it keeps the end of what it is told, or nothing
-	w.data = nil
-}
-
 // brief is a command as errors name it: a script is cut off behind its beginning.
 func brief(command string) string {
 	const most = 40
@@ -324,31 +293,4 @@ func brief(command string) string {
 		return strconv.Quote(first[:min(len(first), most)]) + "…"
 	}
 	return strconv.Quote(command)
-}
-
-// remoteOutput explains the end of a remote command's output by how it ended and what it said.
-type remoteOutput struct {
-	r       io.Reader
-	session *ssh.Session
-	said    *tail
-	any     bool
-}
-
-func (o *remoteOutput) Read(p []byte) (int, error) {
-	n, err := o.r.Read(p)
-	if err == nil || o.any || n > 0 {
-		o.any = o.any || n > 0
-		return n, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- o.session.Wait() }()
-	var exit *ssh.ExitError
-	select {
-	case waitErr := <-ended:
-		if errors.As(waitErr, &exit) || (waitErr == nil && err == io.EOF) {
-			return n, fmt.Errorf("%w: %w", ErrNotRun, o.said.tell("remote command", cmp.Or(waitErr, err)))
-		}
-	case <-time.After(exitGrace):
-	}
-	return n, o.said.explain("remote command", err)
 }

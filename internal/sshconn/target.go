@@ -65,19 +65,20 @@ func (a Address) check() error {
 
 // target is a host with all that is needed to reach it.
 type target struct {
-	alias, host, user string
-	port              int
-	hostKeyAlias      string
-	jumps             []Address
-	identities        []string // files
-	identitiesGiven   bool     // and not the usual ones
-	onlyIdentities    bool
-	agent             string // socket
-	known             []string
+	address         Address // as it was named
+	host, user      string
+	port            int
+	hostKeyAlias    string
+	jumps           []Address
+	identities      []string // files
+	identitiesGiven bool     // and not the usual ones
+	onlyIdentities  bool
+	agent           string // socket
+	known           []string
 }
 
-// address returns what to dial.
-func (t *target) address() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }
+// place returns what to dial.
+func (t *target) place() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }
 
 // knownAs returns the address under which the host's key is kept.
 func (t *target) knownAs() string {
@@ -99,7 +100,7 @@ func (d *Dialer) resolve(a Address) (*target, error) {
 			return nil, err
 		}
 	}
-	t := &target{alias: a.Host, host: a.Host, user: first(a.User, s.user, nss.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
+	t := &target{address: a, host: a.Host, user: first(a.User, s.user, nss.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
 	if s.hostName != "" {
 		t.host = strings.NewReplacer("%%", "%", "%h", a.Host).Replace(s.hostName)
 	}
@@ -120,6 +121,37 @@ func (d *Dialer) resolve(a Address) (*target, error) {
 	t.jumps, err = parseJumps(s.proxyJump)
 	d.fill(t, &s)
 	return t, err
+}
+
+// route is the way to a host: those that are gone through, and the host itself as the last one.
+type route []*target
+
+// route finds out how to reach an address through the hosts that its configuration names: the first of them in its own way, each
+// further one through the one before.
+func (d *Dialer) route(a Address, depth int) (route, error) {
+	if depth > maxJumps {
+		return nil, fmt.Errorf("%w: more than %d hosts on the way", ErrConfig, maxJumps)
+	}
+	t, err := d.resolve(a)
+	if err != nil {
+		return nil, err
+	}
+	var r route
+	for i, jump := range t.jumps {
+		var on route
+		if i == 0 {
+			on, err = d.route(jump, depth+1)
+		} else {
+			var next *target
+			next, err = d.resolve(jump)
+			on = route{next}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("by way of %s: %w", jump, err)
+		}
+		r = append(r, on...)
+	}
+	return append(r, t), nil
 }
 
 // fill adds what serves authentication, in either direction.

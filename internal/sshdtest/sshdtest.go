@@ -2,10 +2,12 @@ package sshdtest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -29,6 +31,8 @@ const stopGrace = 5 * time.Second
 type Options struct {
 	// Config is added to sshd_config.
 	Config string
+	// MaxSessions is how many sessions a connection may have at a time; 0 means 100.
+	MaxSessions int
 	// SFTP are arguments of the SFTP server, such as "-P remove".
 	SFTP string
 	// Inside is what sshd is started by, such as the result of NewMachine.
@@ -53,6 +57,7 @@ type Server struct {
 	listener net.Listener // nil while stopped; guarded by mu, as is all below
 	running  map[*exec.Cmd]bool
 	accepted int
+	log      []byte
 	wg       sync.WaitGroup
 }
 
@@ -112,12 +117,12 @@ UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-MaxSessions 100
-LogLevel ERROR
+MaxSessions %[4]d
+LogLevel INFO
 Subsystem sftp internal-sftp %[2]s
 SetEnv SHLVL=2
 %[3]s
-`, dir, opts.SFTP, opts.Config))
+`, dir, opts.SFTP, opts.Config, cmp.Or(opts.MaxSessions, 100)))
 }
 
 // WriteKey makes a private key in a file, with the public one beside it.
@@ -198,6 +203,33 @@ func (s *Server) Connections() int {
 	return s.accepted
 }
 
+// Open returns how many connections there are.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.running)
+}
+
+// Logins returns how often a key was accepted.
+func (s *Server) Logins() int { return s.Logged("Accepted publickey") }
+
+// Logged returns how often a text stands in what sshd has logged so far.
+func (s *Server) Logged(text string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Count(s.log, []byte(text))
+}
+
+// logger adds to the log of a server.
+type logger struct{ s *Server }
+
+func (l logger) Write(p []byte) (int, error) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.s.log = append(l.s.log, p...)
+	return len(p), nil
+}
+
 func (s *Server) listen(address string) {
 	s.t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -230,7 +262,7 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 	var said bytes.Buffer
 	argv := append(s.inside[:len(s.inside):len(s.inside)], s.program, "-i", "-e", "-f", s.config)
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, &said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, io.MultiWriter(&said, logger{s})
 	cmd.WaitDelay = stopGrace
 	ownGroup(cmd)
 	s.mu.Lock()
