@@ -20,6 +20,7 @@ import (
 	"github.com/snapkeep/snap/internal/proxytest"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/internal/source/agent"
+	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/repo"
 )
@@ -67,7 +68,14 @@ func (s *site) fill(t *testing.T, small, large int) (total int64) {
 
 // fetch pulls a source as a Puller does, but dials again without waiting. It returns what came on the wire.
 func fetch(ctx context.Context, r *repo.Repo, c *config.Source, o agent.Options) (*repo.BackupResult, int64, error) {
-	dial, err := pull.Dial(c, nil)
+	logins := sshconn.NewLogins()
+	defer logins.Close()
+	return fetchOver(ctx, r, c, o, logins)
+}
+
+// fetchOver is fetch with connections that others may use.
+func fetchOver(ctx context.Context, r *repo.Repo, c *config.Source, o agent.Options, logins *sshconn.Logins) (*repo.BackupResult, int64, error) {
+	dial, err := pull.Dial(c, logins)
 	if err != nil {
 		return nil, 0, err
 	}

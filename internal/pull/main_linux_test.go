@@ -111,7 +111,12 @@ type site struct {
 
 func newSite(t *testing.T, policy string) *site {
 	t.Helper()
-	s := &site{ssh: sshdtest.Start(t, sshdtest.Options{}), root: filepath.Join(t.TempDir(), "data")}
+	return newSiteOf(t, policy, sshdtest.Options{})
+}
+
+func newSiteOf(t *testing.T, policy string, o sshdtest.Options) *site {
+	t.Helper()
+	s := &site{ssh: sshdtest.Start(t, o), root: filepath.Join(t.TempDir(), "data")}
 	if err := os.Mkdir(s.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
