@@ -24,7 +24,12 @@ import (
 
 // TestPullSpeed pulls the tree SNAP_PULL_TREE through a real sshd, beside rsync in the same run, and logs a table: SNAP_PULL_RUNS times
 // (default 3), medians. docs/testing.md says what has been seen.
-func TestPullSpeed(t *testing.T) {
+func TestPullSpeed(t *testing.T) { measurePulls(t, (*pullBench).round) }
+
+// TestPullSpeedOfMany pulls the files of the tree SNAP_PULL_TREE as one source, and as a hundred: on one machine, and each on a machine of its own.
+func TestPullSpeedOfMany(t *testing.T) { measurePulls(t, (*pullBench).roundOfMany) }
+
+func measurePulls(t *testing.T, round func(*pullBench)) {
 	tree := os.Getenv("SNAP_PULL_TREE")
 	if tree == "" {
 		t.Skip("measures: needs SNAP_PULL_TREE=DIR")
@@ -35,7 +40,7 @@ func TestPullSpeed(t *testing.T) {
 	}
 	b := newPullBench(t, tree)
 	for range runs {
-		b.round()
+		round(b)
 	}
 	b.report()
 }
@@ -49,6 +54,7 @@ type pullBench struct {
 	dir    string
 	live   string // the tree
 	source string // the tree that live is made from
+	apart  bool   // sources have files of known hosts of their own, as if each were a machine: no login is shared
 	snap   string // program
 	ssh    *sshdtest.Server
 	slow   *proxytest.Proxy
@@ -92,13 +98,7 @@ func (b *pullBench) must(program string, args ...string) {
 
 // round measures everything once, from an empty repository.
 func (b *pullBench) round() {
-	for _, name := range []string{"live", "mirror", "repository", "sftp", "one", "many", "parts", "cache"} {
-		if err := os.RemoveAll(filepath.Join(b.dir, name)); err != nil {
-			b.t.Fatal(err)
-		}
-	}
-	b.must("cp", "-a", b.source, b.live)
-	time.Sleep(clockStep)
+	b.begin()
 	b.configure("repository", b.ssh.Port, "agent", []string{b.live})
 	b.snapRun("", "init")
 	b.rsync("first")
@@ -120,14 +120,43 @@ func (b *pullBench) round() {
 	}
 	b.configure("sftp", b.slow.Port(), "sftp", []string{b.live})
 	b.pull("sftp unchanged, 50 ms")
+}
+
+// begin makes the live tree anew, and nothing else.
+func (b *pullBench) begin() {
+	for _, name := range []string{"live", "mirror", "repository", "sftp", "one", "shared", "apart", "parts", "cache"} {
+		if err := os.RemoveAll(filepath.Join(b.dir, name)); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	b.must("cp", "-a", b.source, b.live)
+	time.Sleep(clockStep)
+}
+
+// roundOfMany measures once what many sources cost, from empty repositories.
+func (b *pullBench) roundOfMany() {
+	b.begin()
 	parts := b.parts(100)
 	b.configure("one", b.ssh.Port, "agent", []string{filepath.Dir(parts[0])})
 	b.snapRun("", "init")
 	b.pull("their files as one source first")
-	b.configure("many", b.ssh.Port, "agent", parts)
-	b.snapRun("", "init")
-	b.pull("100 sources first")
-	b.pull("100 sources unchanged")
+	for _, kind := range []struct {
+		repository, what string
+		apart            bool
+		logins           int
+	}{{"shared", "100 sources of a machine", false, 1}, {"apart", "100 machines", true, len(parts)}} {
+		b.apart = kind.apart
+		b.configure(kind.repository, b.ssh.Port, "agent", parts)
+		b.snapRun("", "init")
+		for _, when := range []string{" first", " unchanged"} {
+			before := b.ssh.Logins()
+			b.pull(kind.what + when)
+			if n := b.ssh.Logins() - before; n != kind.logins {
+				b.t.Errorf("%s%s: %d logins, want %d", kind.what, when, n, kind.logins)
+			}
+		}
+	}
+	b.apart = false
 }
 
 // parts spreads the files of the tree over so many folders, each a source of its own.
@@ -161,7 +190,13 @@ func (b *pullBench) configure(repository string, port int, transport string, pat
 	fmt.Fprintf(&text, "defaults:\n  transport: %s\n  ssh: {identity: %q, known_hosts: %q, agent_command: %q}\nsources:\n", transport, keys+"/id_ed25519",
 		keys+"/known_hosts", b.snap+" agent --root "+b.dir)
 	for i, p := range paths {
-		fmt.Fprintf(&text, "  s%d: {address: %q, paths: [%q]}\n", i, b.ssh.User+"@"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), p)
+		own := ""
+		if b.apart {
+			name := "known_hosts_" + strconv.Itoa(i)
+			b.must("cp", keys+"/known_hosts", filepath.Join(b.dir, name))
+			own = fmt.Sprintf(", ssh: {known_hosts: %q}", filepath.Join(b.dir, name))
+		}
+		fmt.Fprintf(&text, "  s%d: {address: %q, paths: [%q]%s}\n", i, b.ssh.User+"@"+net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), p, own)
 	}
 	b.write("snap.yaml", text.String())
 }
