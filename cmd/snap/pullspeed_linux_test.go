@@ -27,6 +27,7 @@ import (
 func TestPullSpeed(t *testing.T) { measurePulls(t, (*pullBench).round) }
 
 // TestPullSpeedOfMany pulls the files of the tree SNAP_PULL_TREE as one source, and as a hundred: on one machine, and each on a machine of its own.
+// With SNAP_PULL_PROFILES, a folder, the server's CPU profiles of the last run are left there.
 func TestPullSpeedOfMany(t *testing.T) { measurePulls(t, (*pullBench).roundOfMany) }
 
 func measurePulls(t *testing.T, round func(*pullBench)) {
@@ -242,6 +243,9 @@ func (b *pullBench) pull(what string) {
 
 // snapRun runs the program, and measures it if what is not empty.
 func (b *pullBench) snapRun(what string, args ...string) []byte {
+	if folder := os.Getenv("SNAP_PULL_PROFILES"); folder != "" && what != "" {
+		args = append(args, "--cpuprofile", filepath.Join(folder, strings.ReplaceAll(what, " ", "-")))
+	}
 	cmd := exec.Command(b.snap, args...)
 	cmd.Env = append(os.Environ(), "SNAP_CONFIG="+filepath.Join(b.dir, "snap.yaml"), "HOME="+b.dir, "SNAP_CACHE_DIR="+filepath.Join(b.dir, "cache"))
 	if args[0] == "init" {

@@ -83,8 +83,13 @@ func New(address Address, opts Options) (*Dialer, error) {
 type Conn struct {
 	io.Reader
 	io.WriteCloser
-	end func() error
+	end   func() error
+	round time.Duration
 }
+
+// RoundTrip returns how long an answer of the server takes when nothing else is on the way; 0 if that was not measured, as it is
+// for shared connections only: what others send there is in the way of a measurement of one's own.
+func (c *Conn) RoundTrip() time.Duration { return c.round }
 
 // Close ends what runs at once, whatever is under way on it, and what reads and writes then returns. The connection ends with
 // it, unless others share it.

@@ -56,9 +56,10 @@ type way struct {
 type login struct {
 	way    *way
 	cancel context.CancelCauseFunc // of the dial
-	ready  chan struct{}           // closed when c or err is known
+	ready  chan struct{}           // closed when c and round are known, or err
 	turn   chan struct{}           // taken by who opens a session
 	c      *client
+	round  time.Duration // of an answer
 	err    error
 
 	// Guarded by the mutex of Logins.
@@ -117,7 +118,7 @@ func (l *Logins) start(ctx context.Context, d *Dialer, what start) (*Conn, *sess
 		}
 		out, in := newOutlet(s), newInlet(s)
 		var once sync.Once
-		return &Conn{Reader: out, WriteCloser: in, end: func() error {
+		return &Conn{Reader: out, WriteCloser: in, round: g.round, end: func() error {
 			once.Do(func() {
 				out.leave()
 				in.leave()
@@ -165,8 +166,12 @@ func (l *Logins) dial(ctx context.Context, g *login, r route, d *Dialer) {
 	ctx, cancel := d.timeLimit(ctx)
 	defer cancel()
 	c, err := r.connect(ctx)
+	var round time.Duration
+	if err == nil {
+		round = l.roundTrip(ctx, c)
+	}
 	l.mu.Lock()
-	g.c, g.err = c, err
+	g.c, g.round, g.err = c, round, err
 	close(g.ready)
 	if err != nil {
 		l.retire(g)

@@ -538,3 +538,27 @@ func TestExternalCommandIsNotShared(t *testing.T) {
 		t.Errorf("%d logins, want 2", n)
 	}
 }
+
+// TestSharedConnectionKnowsItsRoundTrip measures before anything else is on the way.
+func TestSharedConnectionKnowsItsRoundTrip(t *testing.T) {
+	t.Parallel()
+	const latency = 20 * time.Millisecond
+	s := sshdtest.Start(t, sshdtest.Options{})
+	proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: latency} })
+	s.AddKnownPort(proxy.Port())
+	address := s.Address()
+	address.Port = proxy.Port()
+	l := newLogins(t)
+	first := cat(t, sharing(t, l, address, s.Client()))
+	second := cat(t, sharing(t, l, address, s.Client()))
+	if first.RoundTrip() < 2*latency || second.RoundTrip() != first.RoundTrip() {
+		t.Errorf("%v and %v, with a latency of %v each way", first.RoundTrip(), second.RoundTrip(), latency)
+	}
+	alone, err := sshconn.New(address, s.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := cat(t, alone); c.RoundTrip() != 0 {
+		t.Errorf("%v of a connection of its own", c.RoundTrip())
+	}
+}

@@ -1,9 +1,44 @@
 package sshconn
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
+
+// askWhether is a request to which any answer is one.
+const askWhether = "keepalive@openssh.com"
+
+// rounds is how often a round trip is measured: a machine that is busy answers quickly once in a while.
+const rounds = 5
+
+// roundTrip returns the shortest time of some answers on a connection that nobody uses, 0 if none comes soon: there may be servers
+// that do not know the request and say nothing.
+func (l *Logins) roundTrip(ctx context.Context, c *client) time.Duration {
+	answer := make(chan time.Duration, 1)
+	l.spawn(func() {
+		var shortest time.Duration
+		for range rounds {
+			asked := time.Now()
+			if _, _, err := c.SendRequest(askWhether, true, nil); err != nil {
+				break // the connection is lost, which shows elsewhere
+			}
+			if took := time.Since(asked); shortest == 0 || took < shortest {
+				shortest = took
+			}
+		}
+		answer <- shortest
+	})
+	timer := time.NewTimer(l.patience)
+	defer timer.Stop()
+	select {
+	case d := <-answer:
+		return d
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return 0
+}
 
 // silent returns for how long nothing has come.
 func (g *login) silent() time.Duration { return time.Since(time.Unix(0, g.c.heard.Load())) }
@@ -38,7 +73,7 @@ func (l *Logins) watch(g *login) {
 			_ = g.c.close() // who uses it notices
 		case silent > l.keepalive && asked.CompareAndSwap(false, true):
 			l.group.Go(func() {
-				_, _, _ = g.c.SendRequest("keepalive@openssh.com", true, nil) // any answer is one
+				_, _, _ = g.c.SendRequest(askWhether, true, nil)
 				asked.Store(false)
 			})
 		}

@@ -1,11 +1,13 @@
 package agent_test
 
 import (
+	"context"
 	"io"
 	"testing"
 	"time"
 
 	"github.com/snapkeep/snap/internal/agenttest"
+	"github.com/snapkeep/snap/internal/protocol"
 	"github.com/snapkeep/snap/internal/source/agent"
 )
 
@@ -44,6 +46,59 @@ func TestWhoIsAskedToCompress(t *testing.T) {
 		}
 		if asked != tt.want {
 			t.Errorf("%s: %v", tt.what, asked)
+		}
+	}
+}
+
+// measured is a connection that knows how long an answer takes.
+type measured struct {
+	io.ReadWriteCloser
+	round time.Duration
+}
+
+func (m measured) RoundTrip() time.Duration { return m.round }
+
+// TestConnectionKnowsWhetherItIsSlow: what a shared connection was measured to take counts, and not what others keep its answers waiting for.
+func TestConnectionKnowsWhetherItIsSlow(t *testing.T) {
+	for _, tt := range []struct {
+		what  string
+		round time.Duration
+		late  bool // answers to pings
+		want  bool
+	}{
+		{"a quick line that others fill", 300 * time.Microsecond, true, false},
+		{"a slow line", 50 * time.Millisecond, false, true},
+		{"a line that was not measured", 0, true, true},
+	} {
+		dials, asked := 0, false
+		dial := scripted(t, &dials, func(f protocol.Frame) (protocol.Type, []byte) {
+			switch f.Type {
+			case protocol.Ping:
+				if tt.late {
+					time.Sleep(30 * time.Millisecond)
+				}
+			case protocol.Begin:
+				q, err := protocol.ParseBeginRequest(f.Payload)
+				if err != nil {
+					t.Error(err)
+					return 0, nil
+				}
+				asked = q.Options&protocol.CompressAnswers != 0
+			}
+			return polite(f)
+		})
+		o := agent.Options{Roots: []string{"/srv"}}
+		o.Files, o.Database = params(t)
+		s := agent.New(func(ctx context.Context) (io.ReadWriteCloser, error) {
+			c, err := dial(ctx)
+			return measured{c, tt.round}, err
+		}, o)
+		if _, err := s.Root(t.Context()); err != nil {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+		s.Close()
+		if asked != tt.want {
+			t.Errorf("%s: asked to compress: %v", tt.what, asked)
 		}
 	}
 }

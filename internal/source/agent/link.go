@@ -128,7 +128,7 @@ func (l *link) greet(ctx context.Context, before *protocol.HelloAnswer) (io.Read
 	timer := time.AfterFunc(l.s.limits.Idle, func() { conn.Close() })
 	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10), protocol.MaxPayload)
 	w := protocol.NewWriter(countedWriter{conn, &l.out})
-	h, err := l.hello(frames, w)
+	h, err := l.hello(frames, w, roundTrip(conn))
 	timer.Stop()
 	if stop(); err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -147,7 +147,8 @@ func closeQuietly(c io.Closer) error {
 	return c.Close()
 }
 
-func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.HelloAnswer, error) {
+// hello greets the agent. round is the time of a round trip, 0 if it is not known.
+func (l *link) hello(frames *protocol.Reader, w *protocol.Writer, round time.Duration) (*protocol.HelloAnswer, error) {
 	sent := time.Now()
 	q := protocol.HelloRequest{Version: protocol.Version}
 	if err := w.Write(protocol.Frame{Type: protocol.Hello, Payload: q.Append(nil)}); err != nil {
@@ -175,6 +176,9 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer) (*protocol.Hel
 	}
 	l.mu.Lock()
 	l.slow = time.Since(sent) > 3*time.Millisecond // the agent's first answer waits for its program to start
+	if round > 0 {
+		l.slow = slowLine([]time.Duration{round})
+	}
 	l.mu.Unlock()
 	l.s.mu.Lock()
 	l.s.greeted, l.s.skew = h, skewOf(h.Clock)
@@ -223,8 +227,22 @@ func (l *link) begin(ctx context.Context) error {
 	return nil
 }
 
-// measure takes the time of round trips.
+// roundTrip returns the time of a round trip as the connection knows it, 0 if it does not.
+func roundTrip(conn io.ReadWriteCloser) time.Duration {
+	if c, ok := conn.(interface{ RoundTrip() time.Duration }); ok {
+		return c.RoundTrip()
+	}
+	return 0
+}
+
+// measure takes the time of round trips, unless the connection knows it.
 func (l *link) measure(ctx context.Context) error {
+	l.mu.Lock()
+	known := roundTrip(l.conn)
+	l.mu.Unlock()
+	if known > 0 {
+		return nil
+	}
 	var rounds [3]time.Duration
 	for i := range rounds {
 		c := &ping{done: make(chan struct{})}
