@@ -146,7 +146,7 @@ func (d *Dialer) dial(ctx context.Context, what start) (*Conn, *session, error) 
 	ctx, cancel := d.timeLimit(ctx)
 	defer cancel()
 	if d.opts.Logins != nil {
-		return d.opts.Logins.start(ctx, d, what)
+		return d.opts.Logins.session(ctx, d, what)
 	}
 	c, err := d.connectAll(ctx)
 	if err != nil {

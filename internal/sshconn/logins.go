@@ -17,11 +17,11 @@ const maxIdle = 16
 type times struct {
 	linger    time.Duration // that a connection without users is kept for the next one
 	patience  time.Duration // that a server which was there before may not answer, and send nothing, before another connection is made instead
-	refused   time.Duration // that a server which refused is not asked again: it would count the attempts
+	remember  time.Duration // that a server which refused is not asked again: it would count the attempts
 	keepalive time.Duration // that a connection may be silent before the server is asked whether it is there
 }
 
-var usualTimes = times{linger: 5 * time.Second, patience: 3 * time.Second, refused: 30 * time.Second, keepalive: 20 * time.Second}
+var usualTimes = times{linger: 5 * time.Second, patience: 3 * time.Second, remember: 30 * time.Second, keepalive: 20 * time.Second}
 
 // errClosed is the error of a Logins that was closed.
 var errClosed = fmt.Errorf("the connections of this run are closed: %w", fs.ErrClosed)
@@ -40,7 +40,8 @@ type Logins struct {
 
 	mu     sync.Mutex // guards what follows, and the fields of ways and logins
 	ways   map[string]*way
-	idle   []*login // that have no user, the one that waits for longest first
+	all    map[*login]bool // that have not ended, or are being made
+	idle   []*login        // that have no user, the one that waits for longest first
 	closed bool
 }
 
@@ -74,7 +75,7 @@ type login struct {
 
 // NewLogins returns a set without connections. Close ends them.
 func NewLogins() *Logins {
-	l := &Logins{times: usualTimes, ways: map[string]*way{}}
+	l := &Logins{times: usualTimes, ways: map[string]*way{}, all: map[*login]bool{}}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -84,18 +85,16 @@ func (l *Logins) Close() {
 	l.cancel(errClosed)
 	l.mu.Lock()
 	l.closed = true
-	for _, w := range l.ways {
-		for _, g := range slices.Clone(w.logins) {
-			l.retire(g)
-			l.end(g)
-		}
+	for g := range l.all {
+		l.retire(g)
+		l.end(g)
 	}
 	l.mu.Unlock()
 	l.group.Wait()
 }
 
-// start starts something on a connection of the dialer's way.
-func (l *Logins) start(ctx context.Context, d *Dialer, what start) (*Conn, *session, error) {
+// session starts something on a connection of the dialer's way.
+func (l *Logins) session(ctx context.Context, d *Dialer, what start) (*Conn, *session, error) {
 	r, err := d.route(d.address, 0)
 	if err != nil {
 		return nil, nil, err
@@ -149,13 +148,14 @@ func (l *Logins) take(name string, r route, d *Dialer) (*login, error) {
 			return g, nil
 		}
 	}
-	if w.refused != nil && time.Since(w.refusedAt) < l.refused {
+	if w.refused != nil && time.Since(w.refusedAt) < l.remember {
 		return nil, w.refused
 	}
 	g := &login{way: w, ready: make(chan struct{}), turn: make(chan struct{}, 1), users: 1, silence: d.opts.Idle}
 	ctx, cancel := context.WithCancelCause(l.ctx)
 	g.cancel = cancel
 	w.logins = append(w.logins, g)
+	l.all[g] = true
 	l.group.Go(func() { l.dial(ctx, g, r, d) })
 	return g, nil
 }
@@ -187,6 +187,9 @@ func (l *Logins) dial(ctx context.Context, g *login, r route, d *Dialer) {
 	if err == nil {
 		l.watch(g)
 	}
+	l.mu.Lock()
+	delete(l.all, g)
+	l.mu.Unlock()
 }
 
 // retire lets nobody else use a connection. The mutex is held.
@@ -210,19 +213,21 @@ func (l *Logins) end(g *login) {
 	select {
 	case <-g.ready:
 		if c := g.c; c != nil {
-			l.group.Go(func() { _ = c.close() }) // it has nothing to say
+			l.start(func() { _ = c.close() }) // it has nothing to say
 		}
 	default:
 		g.cancel(errClosed)
 	}
 }
 
-// count counts users out, and what else changes with them.
-func (l *Logins) count(g *login, users, leaving, sessions int) {
+// leave counts a user out, with a session that is to end or without one.
+func (l *Logins) leave(g *login, session bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g.users, g.leaving, g.sessions = g.users+users, g.leaving+leaving, g.sessions+sessions
-	if g.users > 0 || users == 0 {
+	if session {
+		g.leaving++
+	}
+	if g.users--; g.users > 0 {
 		return
 	}
 	made := false
@@ -258,7 +263,7 @@ func (l *Logins) expire(g *login) {
 
 // dismiss ends a session, and counts its user out at once. Its place counts as taken until the server has closed the channel.
 func (l *Logins) dismiss(g *login, s *session, in *inlet) {
-	l.count(g, -1, 1, 0)
+	l.leave(g, true)
 	l.spawn(func() {
 		if in == nil {
 			_ = s.CloseWrite()
@@ -270,7 +275,10 @@ func (l *Logins) dismiss(g *login, s *session, in *inlet) {
 				<-s.ended // with the connection, at the latest
 			}
 		}
-		l.count(g, 0, -1, -1)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		g.leaving--
+		g.sessions--
 	})
 }
 
@@ -283,10 +291,15 @@ func (l *Logins) abandon(g *login) {
 	}
 }
 
-// spawn runs what ends with a session, or with its connection, and is waited for by Close, unless that was called.
+// spawn runs what ends with a session, or with its connection.
 func (l *Logins) spawn(fn func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.start(fn)
+}
+
+// start is spawn with the mutex held. Close waits for what runs, unless it was called before: then all there is has been closed.
+func (l *Logins) start(fn func()) {
 	if l.closed {
 		go fn()
 		return

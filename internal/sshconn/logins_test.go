@@ -525,6 +525,43 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 	}
 }
 
+// TestCloseEndsWhatNobodyTakesAnyMore: also a connection that was left because it stands still, with a session that nobody closed.
+func TestCloseEndsWhatNobodyTakesAnyMore(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	proxy := proxytest.Start(t, s.Addr(), func(n int) proxytest.Fault {
+		if n > 0 {
+			return proxytest.Fault{}
+		}
+		return proxytest.Fault{StallAfter: 100_000}
+	})
+	s.AddKnownPort(proxy.Port())
+	address := s.Address()
+	address.Port = proxy.Port()
+	l := sshconn.NewLogins()
+	d := sharing(t, l, address, s.Client())
+	stuck := cat(t, d)
+	if _, err := stuck.Write(make([]byte, 400_000)); err != nil {
+		t.Fatal(err)
+	}
+	for proxy.Connections() < 2 {
+		cat(t, d)
+	}
+	closed := make(chan bool)
+	go func() {
+		defer close(closed)
+		l.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(long):
+		t.Fatal("a connection outlives the run")
+	}
+	if _, err := io.Copy(io.Discard, stuck); err != nil && errors.Is(err, fs.ErrClosed) {
+		t.Errorf("what was under way: %v", err)
+	}
+}
+
 // TestExternalCommandIsNotShared: what the system's ssh does is its own affair.
 func TestExternalCommandIsNotShared(t *testing.T) {
 	t.Parallel()

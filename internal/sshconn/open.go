@@ -15,7 +15,7 @@ var errElsewhere = errors.New("on another connection")
 // was good for others before: then what fails is tried elsewhere.
 func (l *Logins) open(ctx context.Context, g *login) (s *session, served bool, err error) {
 	if s, served, err = l.tryOpen(ctx, g); err != nil {
-		l.count(g, -1, 0, 0)
+		l.leave(g, false)
 	}
 	return s, served, err
 }
