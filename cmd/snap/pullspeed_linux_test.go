@@ -66,8 +66,9 @@ type pullBench struct {
 // pullFigures are those of one program's run.
 type pullFigures struct {
 	wall, cpu time.Duration
-	memory    int64 // bytes at the peak
-	received  int64 // bytes, 0 if unknown
+	far       time.Duration // CPU of sshd and agents
+	memory    int64         // bytes at the peak
+	received  int64         // bytes, 0 if unknown
 }
 
 func newPullBench(t *testing.T, tree string) *pullBench {
@@ -275,10 +276,14 @@ func (b *pullBench) measure(what string, cmd *exec.Cmd) []byte {
 	b.t.Helper()
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	begin := time.Now()
+	far, begin := b.ssh.CPU(), time.Now()
 	out, err := cmd.Output()
 	if err != nil {
 		b.t.Fatalf("%s: %v\n%s%s", what, err, out, said.Bytes())
+	}
+	wall := time.Since(begin)
+	for b.ssh.Open() > 0 {
+		time.Sleep(10 * time.Millisecond) // until all that sshd has started was counted
 	}
 	if what == "" {
 		return out
@@ -286,7 +291,7 @@ func (b *pullBench) measure(what string, cmd *exec.Cmd) []byte {
 	if _, known := b.spent[what]; !known {
 		b.order = append(b.order, what)
 	}
-	f := pullFigures{wall: time.Since(begin), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	f := pullFigures{wall: wall, far: b.ssh.CPU() - far, cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		f.memory = usage.Maxrss << 10
 	}
@@ -309,12 +314,12 @@ func (b *pullBench) report() {
 	}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Logf("%d files, %d MB; medians of %d; CPU without the source's side", files, size/1e6, len(b.spent[b.order[0]]))
+	b.t.Logf("%d files, %d MB; medians of %d", files, size/1e6, len(b.spent[b.order[0]]))
 	for _, what := range b.order {
 		all := b.spent[what]
 		slices.SortFunc(all, func(x, y pullFigures) int { return int(x.wall - y.wall) })
 		m := all[len(all)/2]
-		b.t.Logf("%-28s %6.2f s wall %6.2f s CPU %4d MB memory %10.3f MB received", what, m.wall.Seconds(), m.cpu.Seconds(), m.memory>>20, float64(m.received)/1e6)
+		b.t.Logf("%-36s %6.2f s wall %6.2f s CPU, on the source %6.2f, %4d MB memory %10.3f MB received", what, m.wall.Seconds(), m.cpu.Seconds(), m.far.Seconds(), m.memory>>20, float64(m.received)/1e6)
 	}
 	for what := range maps.Keys(b.spent) {
 		if len(b.spent[what]) == 0 {

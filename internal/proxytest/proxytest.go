@@ -34,6 +34,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	fault    func(n int) Fault // of the n-th connection; guarded by mu, as is all below
 	accepted int
+	stalled  int
 	open     map[net.Conn]bool
 	closed   bool
 	wg       sync.WaitGroup
@@ -80,6 +81,13 @@ func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
+}
+
+// Stalled returns how many connections have come to where they let nothing through any more.
+func (p *Proxy) Stalled() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stalled
 }
 
 // SetFault changes what happens to connections from here on; they are counted
@@ -136,7 +144,11 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.track(server)()
-	l := &link{fault: f, cut: func() { client.Close(); server.Close() }}
+	l := &link{fault: f, cut: func() { client.Close(); server.Close() }, stall: sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stalled++
+	})}
 	var wg sync.WaitGroup
 	for _, way := range []struct{ to, from net.Conn }{{server, client}, {client, server}} {
 		if f.Latency == 0 {
@@ -159,6 +171,7 @@ func (p *Proxy) serve(client net.Conn) {
 type link struct {
 	fault Fault
 	cut   func()
+	stall func() // tells that nothing goes through any more
 
 	mu   sync.Mutex
 	gone int64 // bytes; guarded by mu
@@ -177,6 +190,7 @@ func (l *link) pass(to, from net.Conn) {
 				return
 			}
 			if stalled {
+				l.stall()
 				_, _ = io.Copy(io.Discard, from) // until it is cut
 				return
 			}

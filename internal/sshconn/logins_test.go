@@ -346,7 +346,7 @@ func TestAllWhoWaitFailAlike(t *testing.T) {
 func TestWhoGoesDoesNotTakeTheConnectionAlong(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: 100 * time.Millisecond} })
+	proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: 200 * time.Millisecond} })
 	s.AddKnownPort(proxy.Port())
 	address := s.Address()
 	address.Port = proxy.Port()
@@ -511,6 +511,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 		_, err := io.Copy(io.Discard, stuck)
 		ended <- err
 	}()
+	eventually(t, "it stands still", func() bool { return proxy.Stalled() == 1 })
 	echo(t, cat(t, d))
 	if n := proxy.Connections(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
@@ -544,8 +545,10 @@ func TestCloseEndsWhatNobodyTakesAnyMore(t *testing.T) {
 	if _, err := stuck.Write(make([]byte, 400_000)); err != nil {
 		t.Fatal(err)
 	}
-	for proxy.Connections() < 2 {
-		cat(t, d)
+	eventually(t, "it stands still", func() bool { return proxy.Stalled() == 1 })
+	cat(t, d)
+	if n := proxy.Connections(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
 	}
 	closed := make(chan bool)
 	go func() {

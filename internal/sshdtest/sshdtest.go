@@ -58,6 +58,7 @@ type Server struct {
 	running  map[*exec.Cmd]bool
 	accepted int
 	log      []byte
+	cpu      time.Duration
 	wg       sync.WaitGroup
 }
 
@@ -210,6 +211,13 @@ func (s *Server) Open() int {
 	return len(s.running)
 }
 
+// CPU returns what the connections that have ended took, with the programs that they started.
+func (s *Server) CPU() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cpu
+}
+
 // Logins returns how often a key was accepted.
 func (s *Server) Logins() int { return s.Logged("Accepted publickey") }
 
@@ -281,6 +289,7 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.running, cmd)
+		s.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if text := strings.TrimSpace(said.String()); strings.Contains(text, "sshd_config") {
 			s.t.Errorf("sshd: %s", text)
 		}
