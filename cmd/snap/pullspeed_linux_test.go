@@ -66,7 +66,7 @@ type pullBench struct {
 // pullFigures are those of one program's run.
 type pullFigures struct {
 	wall, cpu time.Duration
-	far       time.Duration // CPU of sshd and agents
+	far       time.Duration // CPU of sshd, and of agents that end before their connection does: not of the last ones of a run
 	memory    int64         // bytes at the peak
 	received  int64         // bytes, 0 if unknown
 }
