@@ -25,7 +25,7 @@ install-test-tools:
 race: export CGO_ENABLED = 1
 race:
 	$(GO) test -race -short -timeout 30m ./index ./repo ./internal/backup ./internal/agent ./internal/chunks ./internal/durable ./internal/pull \
-		./internal/keyring ./internal/nss ./internal/restore ./internal/source/... ./internal/store/... ./internal/target
+		./internal/keyring ./internal/nss ./internal/restore ./internal/source/... ./internal/sshconn ./internal/store/... ./internal/target
 
 fuzz:
 	@.ci/fuzz $(FUZZTIME)

@@ -218,7 +218,10 @@ func TestConnectionsOfOthersAreNotUsed(t *testing.T) {
 		{"another port", func(a *sshconn.Address, _ *sshconn.Options) { a.Port = 1 }, nil},
 		{"another host", func(a *sshconn.Address, _ *sshconn.Options) { a.Host = "127.0.0.2" }, nil},
 		{"by way of a host", func(a *sshconn.Address, o *sshconn.Options) {
-			o.ConfigFiles = []string{config("jump", "ProxyJump nobody@127.0.0.1:1\n")}
+			// Not for all hosts: it would go by way of itself.
+			*a = sshconn.Address{User: s.User, Host: "far"}
+			o.ConfigFiles = []string{file("jump")}
+			writeConfig(t, s, "jump", fmt.Sprintf("Host far\nHostName 127.0.0.1\nPort %d\nProxyJump nobody@127.0.0.1:1\n", s.Port))
 		}, nil},
 	} {
 		a, o := s.Address(), usual
@@ -339,6 +342,16 @@ func TestAllWhoWaitFailAlike(t *testing.T) {
 	}
 	if n := s.Connections(); n != 3 {
 		t.Errorf("%d connections in all, want one each", n)
+	}
+	// Who comes later is told the same, without another attempt.
+	l = newLogins(t)
+	for range 3 {
+		if _, err := sharing(t, l, s.Address(), o).Exec(t.Context(), "cat"); !errors.Is(err, sshconn.ErrRefused) {
+			t.Errorf("stranger: %v", err)
+		}
+	}
+	if n := s.Connections(); n != 4 {
+		t.Errorf("%d connections in all, want one more", n)
 	}
 }
 
