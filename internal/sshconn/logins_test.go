@@ -265,6 +265,15 @@ func TestConnectionsOfOthersAreNotUsed(t *testing.T) {
 		}
 	}
 
+	// A name under which several hosts are known makes them no single host.
+	cluster := sshconn.Options{Home: s.Home, Agent: "/nonexistent", ConfigFiles: []string{file("cluster")}, KnownHosts: []string{file("cluster_hosts")}}
+	writeConfig(t, s, "cluster", fmt.Sprintf("Host one\nHostName 127.0.0.1\nHost two\nHostName 127.0.0.2\nHost *\nHostKeyAlias cluster\nUser %s\nPort %d\n", s.User, s.Port))
+	writeConfig(t, s, "cluster_hosts", "cluster "+string(ssh.MarshalAuthorizedKey(s.HostKey)))
+	cat(t, sharing(t, l, sshconn.Address{Host: "one"}, cluster))
+	if _, err := sharing(t, l, sshconn.Address{Host: "two"}, cluster).Exec(t.Context(), "cat"); err == nil {
+		t.Error("another host of a cluster: the connection of the first one was used")
+	}
+
 	// What is in the files counts.
 	o := usual
 	o.Identities = []string{file("changing")}
@@ -439,7 +448,13 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 		_, err := deaf.Read(make([]byte, 1))
 		reading <- err
 	}()
-	echo(t, noisy) // nobody reads its standard error
+	echo(t, noisy)
+	complaining, err := d.Exec(t.Context(), "head -c 8000000 /dev/zero >&2; exec cat") // four windows of a channel, which nobody reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer complaining.Close()
+	echo(t, complaining)
 	for range 100 {
 		echo(t, good)
 	}
