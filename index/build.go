@@ -17,6 +17,7 @@ type builder struct {
 	numbers map[uint64]uint32  // of packs, by the first eight bytes of their ids
 	others  map[pack.ID]uint32 // of packs whose first eight bytes another pack has
 	content content
+	stored  Day // of the index file that was begun last
 
 	segments  *cursor
 	runs      runs
@@ -38,8 +39,9 @@ func (b *builder) close() {
 	b.runs.spooled.spool.drop()
 }
 
-// source begins the listings of an index file.
-func (b *builder) source(name pack.ID) {
+// source begins the listings of an index file, which was stored on a day.
+func (b *builder) source(name pack.ID, stored Day) {
+	b.stored = stored
 	b.content.sources = append(b.content.sources, sourceRow{name, uint32(len(b.content.listings))})
 }
 
@@ -63,7 +65,7 @@ func (b *builder) add(p Pack, elsewhere bool) {
 	if !ok {
 		n = uint32(len(b.packs))
 		b.packs = append(b.packs, packRow{
-			id: p.ID, size: uint32(p.Size), class: p.Class, elsewhere: elsewhere,
+			id: p.ID, size: uint32(p.Size), class: p.Class, elsewhere: elsewhere, stored: b.stored,
 			firstChunk: uint32(b.content.rows), firstSegment: uint32(b.content.nSegments),
 		})
 		key := binary.LittleEndian.Uint64(p.ID[:])
@@ -75,6 +77,8 @@ func (b *builder) add(p Pack, elsewhere bool) {
 		if !elsewhere {
 			b.addRows(p)
 		}
+	} else {
+		b.packs[n].stored = earlier(b.packs[n].stored, b.stored)
 	}
 	b.content.listings = append(b.content.listings, n)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/snapkeep/snap/pack"
 )
@@ -26,6 +27,7 @@ type Cache struct {
 	last   []byte           // the manifest that the tables go back to
 	locked bool             // the folder is ours to change, during a Sync
 	fresh  func(name pack.ID) bool
+	stored func(name pack.ID) time.Time
 }
 
 // cached is a table of index files.
@@ -64,7 +66,8 @@ func OpenCache(dir string) *Cache {
 	if dir != "" && os.MkdirAll(dir, 0o700) != nil {
 		dir = ""
 	}
-	return &Cache{dir: dir, set: newSet(dir), fresh: func(pack.ID) bool { return false }}
+	return &Cache{dir: dir, set: newSet(dir), fresh: func(pack.ID) bool { return false },
+		stored: func(pack.ID) time.Time { return time.Time{} }}
 }
 
 // SetFresh says, from the next Sync on, which index files are so fresh that other machines need not see them yet; see Location. fresh is
@@ -73,6 +76,14 @@ func (c *Cache) SetFresh(fresh func(name pack.ID) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fresh = fresh
+}
+
+// SetStored says, from the next Sync on, when index files were stored, zero for those of which that is not known; see Location. stored is asked
+// during a Sync, after its list; without SetStored it is known of none.
+func (c *Cache) SetStored(stored func(name pack.ID) time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stored = stored
 }
 
 // Listings yields the packs that index files name of which wanted is true, each with the index file, as far as they were brought in. The
@@ -202,7 +213,7 @@ func (c *Cache) bringIn(ctx context.Context, names []pack.ID, load Load, r *Repo
 
 // addFile adds the packs of an index file, those that a table holds as listings only.
 func (c *Cache) addFile(b *builder, name pack.ID, body []byte) error {
-	b.source(name)
+	b.source(name, DayOf(c.stored(name)))
 	for p, err := range scan(body, b.directory.Read) {
 		if err != nil {
 			b.abandon()

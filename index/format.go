@@ -23,6 +23,8 @@ type Pack struct {
 	Class     pack.Class
 	Size      int64 // bytes of the pack file
 	Directory pack.Directory
+	// Stored is when it was stored, as far as the caller of Set.Add knows. Index files do not tell.
+	Stored Day
 }
 
 // Chunks returns how many chunks the pack holds.

@@ -17,6 +17,8 @@ type Location struct {
 	// Fresh says that no index file names the pack but those that Cache.SetFresh is about, or that its rows were added: other machines
 	// need not see them yet.
 	Fresh bool
+	// Stored is when the pack was stored, as far as this machine knows: when the index file was stored by which it came to know of the pack.
+	Stored Day
 }
 
 // PackInfo is what a Set knows about a pack.
@@ -35,6 +37,7 @@ type packRow struct {
 	size         uint32
 	class        pack.Class
 	elsewhere    bool // only listed here; another table holds its rows
+	stored       Day
 	firstChunk   uint32
 	firstSegment uint32
 }

@@ -28,7 +28,7 @@ func newMemTable() *memTable {
 func (m *memTable) add(p Pack) {
 	m.byPack[p.ID] = len(m.packs)
 	m.packs = append(m.packs, packRow{
-		id: p.ID, size: uint32(p.Size), class: p.Class,
+		id: p.ID, size: uint32(p.Size), class: p.Class, stored: p.Stored,
 		firstChunk: uint32(len(m.ids)), firstSegment: uint32(len(m.segments)),
 	})
 	end := uint32(0)

@@ -119,7 +119,7 @@ func (p *part) location(position uint32) (Location, bool) {
 		return Location{}, false
 	}
 	row := p.pack(i)
-	l := Location{Pack: row.id, Class: row.class, Condemned: p.condemned.has(i), Fresh: p.added || p.fresh.has(i)}
+	l := Location{Pack: row.id, Class: row.class, Condemned: p.condemned.has(i), Fresh: p.added || p.fresh.has(i), Stored: row.stored}
 	// The last segment of the pack that begins at or before position.
 	lo, hi := int(row.firstSegment), int(p.pack(i+1).firstSegment)
 	for hi-lo > 1 {

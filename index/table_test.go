@@ -16,7 +16,7 @@ func tableOf(t testing.TB, packs []Pack) []byte {
 	t.Helper()
 	b := newBuilder("")
 	defer b.close()
-	b.source(pack.ID{1})
+	b.source(pack.ID{1}, 0)
 	for _, p := range packs {
 		b.add(p, false)
 	}

@@ -19,7 +19,7 @@ import (
 //	positions   rows × 4      position of each
 //	fan-out     buckets × 4   row of the first id of each bucket; a bucket is the first bits of an id
 //	segments    × 8           position of the first chunk, end of the box in its pack
-//	packs       × 48          id 32, size 4, class 1, elsewhere 1, zero 2, first position 4, first segment 4
+//	packs       × 48          id 32, size 4, class 1, elsewhere 1, day it was stored 2, first position 4, first segment 4
 //	order       packs × 4     numbers of packs in the order of their ids
 //	samples     × 4           pack of each 32nd position
 //	sources     × 36          index files whose packs are here: name 32, first listing 4
@@ -169,7 +169,8 @@ func appendPackRow(dst []byte, p packRow) []byte {
 	if p.elsewhere {
 		elsewhere = 1
 	}
-	dst = append(dst, byte(p.class), elsewhere, 0, 0)
+	dst = append(dst, byte(p.class), elsewhere)
+	dst = binary.LittleEndian.AppendUint16(dst, uint16(p.stored))
 	dst = binary.LittleEndian.AppendUint32(dst, p.firstChunk)
 	return binary.LittleEndian.AppendUint32(dst, p.firstSegment)
 }
@@ -180,6 +181,7 @@ func decodePackRow(b []byte) packRow {
 		size:         binary.LittleEndian.Uint32(b[32:]),
 		class:        pack.Class(b[36]),
 		elsewhere:    b[37] != 0,
+		stored:       Day(binary.LittleEndian.Uint16(b[38:])),
 		firstChunk:   binary.LittleEndian.Uint32(b[40:]),
 		firstSegment: binary.LittleEndian.Uint32(b[44:]),
 	}

@@ -23,6 +23,7 @@ func (r *Repo) openIndex() {
 	r.cache = index.OpenCache(dir)
 	r.set = r.cache.Set()
 	r.cache.SetFresh(func(name pack.ID) bool { return r.indexFresh[name] })
+	r.cache.SetStored(func(name pack.ID) time.Time { return r.indexStored[name] })
 }
 
 // syncIndex brings in the index files that are in the store now, and then the prune records, whose
@@ -52,7 +53,7 @@ func (r *Repo) syncIndexFrom(ctx context.Context, from lister) error {
 			}
 		}
 		times, err = r.listTimes(ctx, from, sealed.Index.Prefix)
-		r.indexFresh = freshIndexes(times)
+		r.indexFresh, r.indexStored = freshIndexes(times), times
 		return slices.Collect(maps.Keys(times)), err
 	}, r.loadListedIndex)
 	if err != nil {

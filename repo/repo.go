@@ -120,6 +120,7 @@ type Repo struct {
 	indexDamage []index.Damage           // index files that could not be used
 	indexNames  map[pack.ID]bool         // index files that were there at the last sync
 	indexFresh  map[pack.ID]bool         // those of them that not everybody need see yet
+	indexStored map[pack.ID]time.Time    // when they were stored
 	prunes      map[pack.ID]*pruneRecord // all that were ever loaded
 	pruneNames  map[pack.ID]bool         // those that were there at the last sync
 }
