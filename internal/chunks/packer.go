@@ -14,16 +14,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// packer appends segments to the open pack of one class. Those who made a segment append it themselves, one at a time: what waits in a queue
-// would be in memory.
+// packer appends segments to the open pack of one class and life. Those who made a segment append it themselves, one at a time: what waits in a queue
+// would be in memory, as the first few of a pack do.
 type packer struct {
 	w       *Writer
 	class   pack.Class
-	commits errgroup.Group
+	least   int             // bytes of segments with which a pack is begun
+	commits *errgroup.Group // of the packers of the class
 
 	mu   sync.Mutex   // guards what follows
 	open *pack.Writer // nil if no pack is begun
 	file spool
+	held held // nothing if a pack is begun
 }
 
 // spool is a file of which the name is not yet known.
@@ -32,18 +34,60 @@ type spool struct {
 	commit func(ctx context.Context, name string) error
 }
 
-// add appends a segment to the open pack. box is not kept. A failure ends the Writer's context.
+// add appends a segment to the open pack, or holds it until there are enough for one. box is not kept. A failure ends the Writer's context.
 func (p *packer) add(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := context.Cause(p.w.ctx); err != nil {
 		return err
 	}
-	err := p.append(kind, box, chunks)
+	if p.open == nil && p.held.bytes+len(box) < p.least {
+		p.held.add(kind, box, chunks)
+		return nil
+	}
+	err := p.appendAll(p.held.take())
+	if err == nil {
+		err = p.append(kind, box, chunks)
+	}
 	if err != nil {
 		p.w.fail(err)
 	}
 	return err
+}
+
+// addAll appends segments to the open pack, or begins one if there are some.
+func (p *packer) addAll(h held) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := context.Cause(p.w.ctx)
+	if err == nil {
+		err = p.appendAll(h)
+	}
+	if err != nil {
+		p.w.fail(err)
+	}
+	return err
+}
+
+func (p *packer) appendAll(h held) error {
+	for _, s := range h.segments {
+		if err := p.append(s.kind, s.box, s.chunks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *packer) takeHeld() held {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held.take()
+}
+
+func (p *packer) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open != nil
 }
 
 func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
@@ -75,7 +119,7 @@ func (p *packer) finish() error {
 	file := p.file
 	p.open, p.file = nil, spool{}
 	p.commits.Go(func() error {
-		err := p.commit(file, index.Pack{ID: id, Class: p.class, Size: size, Directory: directory})
+		err := p.commit(file, index.Pack{ID: id, Class: p.class, Size: size, Directory: directory, Stored: index.DayOf(p.w.opts.Now())})
 		if err != nil {
 			p.w.fail(err)
 		}

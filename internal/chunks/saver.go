@@ -36,6 +36,7 @@ const pieces = pack.KindRefs + 1
 
 // segment collects small chunks of a kind.
 type segment struct {
+	life   Life // of all of them
 	body   []byte
 	chunks []pack.Chunk
 	plain  []byte // plain hashes of the chunks, joined
@@ -86,21 +87,40 @@ func (s *Saver) SaveTail(ctx context.Context, kind pack.Kind, n int) (pack.Chunk
 // Save saves a chunk of the kind, 1 byte to 16 MiB long, and returns its id. It does
 // not keep chunk. One of data is a piece of a large file.
 func (s *Saver) Save(ctx context.Context, kind pack.Kind, chunk []byte) (pack.ChunkID, error) {
+	return s.save(ctx, kind, chunk, nil)
+}
+
+// SavePiece saves a piece of a large file. life is asked if it is not stored; nil stands for LifeLong.
+func (s *Saver) SavePiece(ctx context.Context, chunk []byte, life func() Life) (pack.ChunkID, error) {
+	return s.save(ctx, pack.KindData, chunk, life)
+}
+
+func (s *Saver) save(ctx context.Context, kind pack.Kind, chunk []byte, lifeOf func() Life) (pack.ChunkID, error) {
 	id, plain := s.hasher.Sum(kind, chunk)
 	if !s.w.claim(id) {
 		return id, nil
 	}
+	life := LifeLong
+	if lifeOf != nil {
+		life = lifeOf()
+	}
 	if len(chunk) >= ownSegment {
-		return id, s.seal(ctx, kind, kind, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
+		return id, s.seal(ctx, goal{kind, kind, life}, chunk, []pack.Chunk{{ID: id, Length: uint32(len(chunk))}}, plain)
 	}
 	slot := kind
 	if kind == pack.KindData {
 		slot = pieces
 	}
+	seg := &s.open[slot]
+	if seg.life != life {
+		if err := s.flush(ctx, slot); err != nil {
+			return id, err
+		}
+		seg.life = life
+	}
 	if _, err := s.tail(ctx, slot, len(chunk)); err != nil {
 		return id, err
 	}
-	seg := &s.open[slot]
 	seg.body = append(seg.body, chunk...)
 	return id, s.added(ctx, slot, id, plain, len(chunk))
 }
@@ -144,7 +164,7 @@ func (s *Saver) flush(ctx context.Context, slot pack.Kind) error {
 	if slot == pieces {
 		kind = pack.KindData
 	}
-	err := s.seal(ctx, slot, kind, seg.body, seg.chunks, blake3.Sum256(seg.plain))
+	err := s.seal(ctx, goal{slot, kind, seg.life}, seg.body, seg.chunks, blake3.Sum256(seg.plain))
 	seg.body, seg.chunks, seg.plain = seg.body[:0], nil, seg.plain[:0]
 	return err
 }
@@ -167,9 +187,16 @@ func (s *Saver) encoder(ctx context.Context, slot pack.Kind) (*pack.Encoder, err
 	return s.data, nil
 }
 
-// seal makes a segment of what was collected in a slot, verifies it and hands it on. digest determines body.
-func (s *Saver) seal(ctx context.Context, slot, kind pack.Kind, body []byte, chunks []pack.Chunk, digest [32]byte) error {
-	encoder, err := s.encoder(ctx, slot)
+// goal is what becomes of a segment.
+type goal struct {
+	slot pack.Kind // where its chunks were collected
+	kind pack.Kind
+	life Life
+}
+
+// seal makes a segment of what was collected, verifies it and hands it on. digest determines body.
+func (s *Saver) seal(ctx context.Context, to goal, body []byte, chunks []pack.Chunk, digest [32]byte) error {
+	encoder, err := s.encoder(ctx, to.slot)
 	if err != nil {
 		return err
 	}
@@ -178,18 +205,18 @@ func (s *Saver) seal(ctx context.Context, slot, kind pack.Kind, body []byte, chu
 		s.lengths = append(s.lengths, c.Length)
 	}
 	s.reserve(len(body))
-	box, err := encoder.Append(s.box[:0], kind, s.lengths, body, digest)
+	box, err := encoder.Append(s.box[:0], to.kind, s.lengths, body, digest)
 	if err != nil {
 		return err
 	}
-	if err := s.verify(ctx, kind, box, chunks); err != nil {
+	if err := s.verify(ctx, to.kind, box, chunks); err != nil {
 		return err
 	}
-	s.w.count(kind, chunks, len(body), len(box))
+	s.w.count(to.kind, chunks, len(body), len(box))
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return s.w.packers[kind.Class()].add(kind, box, chunks)
+	return s.w.packers[to.kind.Class()][to.life].add(to.kind, box, chunks)
 }
 
 // Room in a Saver's box, in bytes: for what a segment is longer than its chunks, and for all but the longest chunks, which are few.

@@ -116,8 +116,8 @@ func TestOthersReferToWhatIsIndexed(t *testing.T) {
 		if err == nil {
 			err = s.Flush(t.Context())
 		}
-		if p := first.packers[pack.ClassData]; err == nil {
-			err = errors.Join(p.end(), p.commits.Wait()) // the pack is durable
+		if p := first.packers[pack.ClassData][LifeLong]; err == nil {
+			err = errors.Join(first.join(), p.end(), p.commits.Wait()) // the pack is durable
 		}
 		if err != nil {
 			t.Fatal(err)

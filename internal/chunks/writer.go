@@ -15,6 +15,7 @@ import (
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/pack"
+	"golang.org/x/sync/errgroup"
 )
 
 // Defaults of Options.
@@ -61,9 +62,10 @@ type Writer struct {
 	keys    Keys
 	records *sealed.Records
 	opts    Options
-	packers [3]*packer      // by class
-	outer   context.Context // of the run
-	ctx     context.Context // ends also when a pack could not be written
+	packers [3][lives]*packer // by class; those of metadata have one life
+	commits [3]errgroup.Group // packs of a class that are made durable
+	outer   context.Context   // of the run
+	ctx     context.Context   // ends also when a pack could not be written
 	fail    context.CancelCauseFunc
 
 	contentOnce sync.Once
@@ -117,8 +119,10 @@ func NewWriter(ctx context.Context, store Store, set *index.Set, keys Keys, opts
 	w.written, w.outer = w.began, ctx
 	w.ctx, w.fail = context.WithCancelCause(ctx)
 	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
-		w.packers[class] = &packer{w: w, class: class}
-		w.packers[class].commits.SetLimit(maxUnfinishedCommits)
+		w.commits[class].SetLimit(maxUnfinishedCommits)
+		for life := range w.packers[class] {
+			w.packers[class][life] = &packer{w: w, class: class, least: w.least(class), commits: &w.commits[class]}
+		}
 	}
 	return w, nil
 }
@@ -279,17 +283,16 @@ func (w *Writer) Abandon(ctx context.Context) error {
 	return w.writeIndex(ctx)
 }
 
-// stop ends the open packs and waits until what was begun is durable.
+// stop finds packs for what is held, ends the open packs and waits until what was begun is durable.
 func (w *Writer) stop() (err error) {
-	for _, p := range w.packers {
-		if p != nil {
+	err = w.join()
+	for _, class := range []pack.Class{pack.ClassData, pack.ClassMeta} {
+		for _, p := range w.packers[class] {
 			err = cmp.Or(err, p.end())
 		}
 	}
-	for _, p := range w.packers {
-		if p != nil {
-			err = cmp.Or(err, p.commits.Wait())
-		}
+	for class := range w.commits {
+		err = cmp.Or(err, w.commits[class].Wait())
 	}
 	w.fail(context.Canceled)
 	return err
