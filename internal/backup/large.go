@@ -29,6 +29,7 @@ type block struct {
 	cuts    []int       // ends of chunks in buf
 	parts   []tree.Part // those that are stored already have an id, and no bytes in buf
 	whole   bool        // cut by the source
+	was     *replaced   // tells of what the chunks replace; nil if they replace nothing
 	pending atomic.Int32
 	saved   chan struct{}
 }
@@ -36,7 +37,8 @@ type block struct {
 // piece is a part of a block for one worker.
 type piece struct {
 	block       *block
-	first, last int // numbers of chunks: first to last-1
+	first, last int   // numbers of chunks: first to last-1
+	at          int64 // where the first begins in the file
 }
 
 // save saves the chunks of a piece.
@@ -46,20 +48,29 @@ func (p *piece) save(ctx context.Context, saver *chunks.Saver) error {
 	if p.first > 0 {
 		start = b.cuts[p.first-1]
 	}
+	at := p.at
 	for i := p.first; i < p.last; i++ {
-		if !b.parts[i].ID.IsZero() {
-			continue
+		if b.parts[i].ID.IsZero() {
+			chunk := b.buf[start:b.cuts[i]]
+			id, err := saver.SavePiece(ctx, chunk, b.lifeAt(ctx, at+int64(len(chunk))/2))
+			if err != nil {
+				return err
+			}
+			b.parts[i] = tree.Part{ID: id, Length: int64(len(chunk))}
+			start = b.cuts[i]
 		}
-		chunk := b.buf[start:b.cuts[i]]
-		id, err := saver.Save(ctx, pack.KindData, chunk)
-		if err != nil {
-			return err
-		}
-		b.parts[i] = tree.Part{ID: id, Length: int64(len(chunk))}
-		start = b.cuts[i]
+		at += b.parts[i].Length
 	}
 	b.done()
 	return nil
+}
+
+// lifeAt returns what tells how long a chunk in the middle of which is this place of the file is likely to be needed.
+func (b *block) lifeAt(ctx context.Context, middle int64) func() chunks.Life {
+	if b.was == nil {
+		return nil
+	}
+	return func() chunks.Life { return b.was.life(ctx, middle) }
 }
 
 func (b *block) done() {
@@ -95,6 +106,7 @@ func (r *run) getBlock(size int) *block {
 
 // putBlock gives a block back, unless it has grown.
 func (r *run) putBlock(b *block) {
+	b.was = nil
 	if cap(b.buf) == blockSize {
 		r.Blocks.free.Put(b)
 	}
@@ -147,7 +159,7 @@ func (r *run) saveLargeJob(ctx context.Context, saver *chunks.Saver, j *job) err
 // saveLarge reads an open file block by block. The workers save a block while the next is
 // read; a worker that came upon a file that has grown saves it alone, with its own saver.
 func (r *run) saveLarge(ctx context.Context, saver *chunks.Saver, j *job, f source.File, before *tree.Stat) error {
-	l := &largeFile{run: r, saver: saver, cutter: r.Files, name: j.entry.Name, file: f,
+	l := &largeFile{run: r, saver: saver, cutter: r.Files, name: j.entry.Name, file: f, was: newReplaced(j.before, r.Load, r.Writer.Age),
 		parts: tree.NewPartList(func(page []byte) (pack.ChunkID, error) { return r.lists.save(ctx, page) })}
 	defer l.drop()
 	if err := l.read(ctx); err != nil {
@@ -173,6 +185,8 @@ type largeFile struct {
 	parts     *tree.PartList
 	waiting   []*block // sent, in order
 	gathered  *block   // of chunks that the source has cut, not sent so far; nil for none
+	was       *replaced
+	sent      int64 // bytes of the file up to where the next block begins
 	sniffed   bool
 	sourceErr error // why reading ended early
 }
@@ -209,6 +223,7 @@ func (l *largeFile) read(ctx context.Context) error {
 			if err := l.parts.Add(tree.Part{Length: region.Length}); err != nil {
 				return err
 			}
+			l.sent += region.Length
 			continue
 		}
 		if err := l.readRegion(ctx); err != nil {
@@ -344,20 +359,34 @@ func (l *largeFile) send(ctx context.Context, b *block) error {
 		return nil
 	}
 	b.parts = append(b.parts, make([]tree.Part, len(b.cuts)-len(b.parts))...)
-	l.waiting = append(l.waiting, b)
-	first, start := 0, 0
+	l.waiting, b.was = append(l.waiting, b), l.was
+	next, start := piece{block: b, at: l.sent}, 0
 	for i, end := range b.cuts {
+		l.sent += b.length(i) // before a worker has it
 		if end-start < pieceBytes && i+1 < len(b.cuts) {
 			continue
 		}
 		b.pending.Add(1)
-		if err := l.handOut(ctx, &piece{b, first, i + 1}); err != nil {
+		p := next
+		p.last = i + 1
+		if err := l.handOut(ctx, &p); err != nil {
 			return err
 		}
-		first, start = i+1, end
+		next.first, next.at, start = i+1, l.sent, end
 	}
 	b.done()
 	return l.collect(ctx, blocksPerFile-1)
+}
+
+// length returns how many bytes chunk i has in the file, of a block that was not handed out so far.
+func (b *block) length(i int) int64 {
+	switch {
+	case !b.parts[i].ID.IsZero():
+		return b.parts[i].Length
+	case i == 0:
+		return int64(b.cuts[0])
+	}
+	return int64(b.cuts[i] - b.cuts[i-1])
 }
 
 // handOut has a piece saved.

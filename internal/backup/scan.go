@@ -95,9 +95,10 @@ func (r *run) room(ctx context.Context) error {
 
 // job is a regular file to be read.
 type job struct {
-	unit  *unit
-	dir   *dirRef
-	entry *tree.Entry
+	unit   *unit
+	dir    *dirRef
+	entry  *tree.Entry
+	before earlier // of a large file
 }
 
 func (j *job) done() {
@@ -420,7 +421,11 @@ func (r *run) fill(ctx context.Context, dir *dirRef, u *unit, stats []tree.Stat,
 		}
 		x.Stat = *st
 		if st.Kind == tree.Regular {
-			jobs = append(jobs, &job{u, dir, x})
+			j := &job{unit: u, dir: dir, entry: x}
+			if before != nil && !r.isSmall(st.Size) {
+				j.before = earlier{before.Parts, before.Listed}
+			}
+			jobs = append(jobs, j)
 			continue
 		}
 		r.describe(ctx, dir, u.path, x)

@@ -18,7 +18,7 @@ import (
 
 // dispatch hands a file to a reader, or holds it back until the window is full.
 func (r *run) dispatch(ctx context.Context, j *job) error {
-	if j.entry.Size > r.smallest() || j.entry.Size < 0 {
+	if !r.isSmall(j.entry.Size) {
 		select {
 		case r.large <- j:
 			return nil
@@ -37,6 +37,9 @@ func (r *run) dispatch(ctx context.Context, j *job) error {
 
 // smallest is the size in bytes up to which a file is one chunk.
 func (r *run) smallest() int64 { return int64(r.Files.Params().MinSize) }
+
+// isSmall reports whether a file of so many bytes is one chunk. The size of a stream is not known, and negative.
+func (r *run) isSmall(size int64) bool { return size >= 0 && size <= r.smallest() }
 
 // flushWindow orders the files that were held back, so that alike ones compress
 // together, and hands them to the workers in batches of about a segment.
@@ -96,7 +99,7 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 	if err != nil || before == nil {
 		return err
 	}
-	if before.Size > r.smallest() || before.Size < 0 {
+	if !r.isSmall(before.Size) {
 		return r.saveLarge(ctx, saver, j, f, before) // it grew meanwhile
 	}
 	var parts []tree.Part
@@ -119,7 +122,7 @@ func (r *run) saveSmall(ctx context.Context, saver *chunks.Saver, j *job) error 
 			parts = append(parts, tree.Part{ID: region.Chunk, Length: region.Length})
 			continue
 		}
-		if region.Length > r.smallest() || region.Length < 0 {
+		if !r.isSmall(region.Length) {
 			return r.saveLargeJob(ctx, saver, j) // it was larger when it was opened than just now
 		}
 		p, err := saveRegion(ctx, saver, f, region)
