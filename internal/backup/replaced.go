@@ -15,7 +15,7 @@ import (
 // beside it have not. docs/decisions/0017-writers-apart-by-age.md has what other numbers give.
 const (
 	nearParts = 4   // parts before it, and so many behind it
-	ownWeight = 3   // of the part itself; each neighbour counts once
+	ownWeight = 8   // of the part itself, as much as all neighbours, each of which counts once
 	mostDays  = 400 // what is older, or of unknown age, counts as of so many days
 )
 

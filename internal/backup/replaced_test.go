@@ -104,7 +104,7 @@ func (f *agedFile) life(offset int64) chunks.Life {
 				}
 				times := 1
 				if i == at {
-					times = 3
+					times = 8
 				}
 				for range times {
 					product, n = product*float64(max(days, 1)), n+1
