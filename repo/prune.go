@@ -207,6 +207,7 @@ func (p *pruner) others(ctx context.Context) ([]*sessionRecord, error) {
 // condemn decides which packs go, copies out what is needed of them, and says so in a record.
 func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
 	survey, limits := prune.Look(p.usages(v, m), int64(p.packSize())), prune.Limits{MaxUnused: p.o.MaxUnused, MaxRepack: p.o.MaxRepack}
+	survey.Spare(func(id pack.ID) bool { return v.storedSince(id, p.now.Add(-prune.YoungLife)) })
 	var lives *prune.Lives
 	if survey.Copies(limits) {
 		var err error

@@ -31,9 +31,12 @@ type view struct {
 }
 
 // young reports whether a pack may belong to a backup that runs.
-func (v *view) young(id pack.ID) bool {
+func (v *view) young(id pack.ID) bool { return v.storedSince(id, v.before) }
+
+// storedSince reports whether a pack is there that was stored after a time.
+func (v *view) storedSince(id pack.ID, since time.Time) bool {
 	f := v.packs.find(id)
-	return f != nil && f.time > v.before.Unix()
+	return f != nil && f.time > since.Unix()
 }
 
 // standing are the folders where records of snapshots stand, in the order in which one goes through them.

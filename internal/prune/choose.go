@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/pack"
@@ -43,8 +44,13 @@ type Plan struct {
 
 // Packs that are much smaller than others are joined when there are many.
 const (
-	smallShare = 128 // a small pack has less than this part of the size at which packs are ended
-	manySmall  = 64
+	smallShare   = 128 // a small pack has less than this part of the size at which packs are ended
+	manySmall    = 64
+	tooManySmall = 1024 // then young ones are joined too
+
+	// YoungLife is what daily snapshots live by the default policy, with their time in the trash: until then a small pack may be dead as a whole without
+	// a copy, as most of what a day's backup writes of trees is.
+	YoungLife = 14 * 24 * time.Hour
 )
 
 // Look sorts packs by what is to be done about them. Condemned packs are left out.
@@ -62,13 +68,28 @@ func Look(packs iter.Seq[index.Usage], packSize int64) *Survey {
 			s.small[u.Class] = append(s.small[u.Class], u)
 		}
 	}
-	for class, few := range s.small {
-		if len(few) < manySmall {
+	s.keepSmall(func(all []index.Usage) []index.Usage { return all })
+	slices.SortFunc(s.dead, func(a, b index.PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+// Spare leaves those small packs for later that are young, unless there are too many small ones. Without it all are joined.
+func (s *Survey) Spare(isYoung func(id pack.ID) bool) {
+	s.keepSmall(func(all []index.Usage) []index.Usage {
+		if len(all) >= tooManySmall {
+			return all
+		}
+		return slices.DeleteFunc(all, func(u index.Usage) bool { return isYoung(u.ID) })
+	})
+}
+
+// keepSmall keeps some of the small packs of each class, and none of a class in which these are few.
+func (s *Survey) keepSmall(some func(all []index.Usage) []index.Usage) {
+	for class, all := range s.small {
+		if s.small[class] = some(all); len(s.small[class]) < manySmall {
 			delete(s.small, class)
 		}
 	}
-	slices.SortFunc(s.dead, func(a, b index.PackInfo) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return s
 }
 
 // Copies reports whether Choose would have something copied.

@@ -80,6 +80,30 @@ func TestChooseJoinsSmallPacks(t *testing.T) {
 	}
 }
 
+func TestYoungSmallPacksWait(t *testing.T) {
+	l := Limits{MaxUnused: 0.1, MaxRepack: -1}
+	for _, test := range []struct{ young, old, want int }{
+		{900, manySmall - 1, 0}, {0, manySmall, manySmall}, {900, manySmall, manySmall}, {900, 100, 100}, {tooManySmall - 1, 0, 0},
+		{tooManySmall, 0, tooManySmall}, {tooManySmall - 5, 5, tooManySmall}, {tooManySmall - 100, 99, 99},
+	} {
+		var packs []index.Usage
+		for i := range test.young + test.old {
+			u := usage(0, pack.ClassMeta, 1000, 0)
+			u.ID = pack.ID{0: byte(i), 1: byte(i >> 8), 31: 1}
+			if i < test.young {
+				u.ID[31] = 0
+			}
+			packs = append(packs, u)
+		}
+		s := Look(slices.Values(packs), 32<<20)
+		s.Spare(func(id pack.ID) bool { return id[31] == 0 })
+		p := s.Choose(l)
+		if len(p.Repack) != test.want || s.Copies(l) != (test.want > 0) {
+			t.Errorf("%d of %d young and %d old small packs are joined, want %d", len(p.Repack), test.young, test.old, test.want)
+		}
+	}
+}
+
 func TestNothingToCopy(t *testing.T) {
 	survey := Look(slices.Values([]index.Usage{usage(1, pack.ClassData, 100, 0), usage(2, pack.ClassData, 0, 100)}), 100)
 	for _, l := range []Limits{{MaxUnused: -1, MaxRepack: -1}, {MaxUnused: 0, MaxRepack: -1}} {
