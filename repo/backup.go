@@ -263,6 +263,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 	}
 	writerOptions := r.writerOptions()
 	writerOptions.Shared, writerOptions.Indexed, writerOptions.DryRun = shared.chunks, r.unlisted.stored, o.DryRun
+	writerOptions.Replaces = !root.IsZero()
 	w, err := chunks.NewWriter(ctx, store, r.set, keys, writerOptions)
 	if err != nil {
 		return nil, nil, nil, err

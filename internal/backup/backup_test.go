@@ -61,7 +61,7 @@ func newBench(t testing.TB, store chunks.Store) *bench {
 
 // back backs a source up, with the tree of an earlier run as its parent.
 func (b *bench) back(ctx context.Context, src source.Source, parent pack.ChunkID, change func(*backup.Options)) (*backup.Result, error) {
-	w, err := chunks.NewWriter(ctx, b.store, b.set, b.keys, chunks.Options{Corrupt: b.corrupt, Now: b.now})
+	w, err := chunks.NewWriter(ctx, b.store, b.set, b.keys, chunks.Options{Corrupt: b.corrupt, Now: b.now, Replaces: !parent.IsZero()})
 	if err != nil {
 		return nil, err
 	}

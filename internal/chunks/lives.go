@@ -73,9 +73,9 @@ func (h *held) take() held {
 	return all
 }
 
-// least returns how many bytes of segments a pack has at least when it is begun. Metadata is of one life.
+// least returns how many bytes of segments a pack has at least when it is begun. Metadata is of one life, as is what replaces nothing.
 func (w *Writer) least(class pack.Class) int {
-	if class != pack.ClassData {
+	if class != pack.ClassData || !w.opts.Replaces {
 		return 0
 	}
 	return min(w.opts.PackSize/heldShare, maxHeld)

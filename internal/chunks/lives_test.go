@@ -26,7 +26,7 @@ type livedPiece struct {
 func savePieces(t *testing.T, rng *rand.Rand, packSize int, shares [lives]float64, total int) (saved []livedPiece, packs [][]pack.ChunkID) {
 	t.Helper()
 	set := index.NewSet()
-	w := newWriter(t, mem.New(nil), set, Options{PackSize: packSize, Compression: compress.Off, SkipVerify: true})
+	w := newWriter(t, mem.New(nil), set, Options{PackSize: packSize, Compression: compress.Off, SkipVerify: true, Replaces: true})
 	s := w.NewSaver()
 	for done := 0; done < total; {
 		life, x := LifeLong, rng.Float64()

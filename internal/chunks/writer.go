@@ -35,6 +35,9 @@ type Options struct {
 	Compression compress.Level // of file data; metadata is always compressed
 	// Shared is what this Writer has in common with others, with their Compression; nil means that it has its own.
 	Shared *Shared
+	// Replaces says that pieces of large files may replace others, so that some have another life than LifeLong. What is little for a life is held in memory then,
+	// up to 1 MiB each.
+	Replaces bool
 	// SkipVerify leaves out opening each sealed segment again before it is written.
 	SkipVerify bool
 	// Corrupt, if not nil, may change a sealed segment before it is verified. It is
