@@ -101,6 +101,8 @@ type Usage struct {
 	LiveSegments int
 	LiveBytes    int64
 	DeadBytes    int64
+	// DeadInside is what the dead chunks of live segments take of LiveBytes, if all chunks of a segment are of one size.
+	DeadInside int64
 }
 
 // Usage yields the packs with their use, also condemned ones, in no order.
@@ -123,6 +125,7 @@ func (m *Marks) usage(part, i int) Usage {
 		if s.Live > 0 {
 			u.LiveSegments++
 			u.LiveBytes += int64(s.Length)
+			u.DeadInside += int64(s.Length) * int64(s.Chunks-s.Live) / int64(s.Chunks)
 		} else {
 			u.DeadBytes += int64(s.Length)
 		}

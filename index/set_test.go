@@ -262,6 +262,7 @@ func (w *world) checkUsage(t *testing.T, m *Marks, marked map[row]bool) {
 			if su.Live > 0 {
 				want.LiveSegments++
 				want.LiveBytes += int64(su.Length)
+				want.DeadInside += int64(su.Length) * int64(su.Chunks-su.Live) / int64(su.Chunks)
 			} else {
 				want.DeadBytes += int64(su.Length)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/snapkeep/snap/pack"
 )
 
-// Space tells what the files of a repository are there for. What follows Stored, but for Trash and Unused, counts whole packs, each once.
+// Space tells what the files of a repository are there for. What follows Stored, but for Trash, Unused and Inside, counts whole packs, each once.
 type Space struct {
 	Snapshots int // that are not forgotten
 	Stored    SpacePart
@@ -27,6 +27,8 @@ type Space struct {
 	TrashSnapshots int
 	// Unused is what nobody needs in packs that are partly needed. A prune copies the rest out once that is worth it.
 	Unused SpacePart
+	// Inside is about what nobody needs in segments that are partly needed, such as those of small files. Only who opens them, as Copy does, leaves it out.
+	Inside SpacePart
 	// Dead are packs that nobody needs; the next prune condemns them.
 	Dead SpacePart
 	// Orphans are packs that no index file names, left by runs that were cut off; the next prune condemns them.
@@ -190,19 +192,29 @@ func (s *spacing) known(u index.Usage) {
 	case u.LiveSegments == 0:
 		s.out.Dead.add(f.size)
 	default:
-		// What is neither needed nor dead, the frame of the pack, goes with what is needed.
-		if live > 0 {
-			s.out.Live.add(f.size - u.DeadBytes - (u.LiveBytes - live))
-		}
-		if trash := u.LiveBytes - live; trash > 0 {
-			if live == 0 {
-				trash = f.size - u.DeadBytes
-			}
-			s.out.Trash.add(trash)
-		}
-		if u.DeadBytes > 0 {
-			s.out.Unused.add(u.DeadBytes)
-		}
+		s.partly(f, u, live)
+	}
+}
+
+// partly counts a pack that is needed, of which live bytes are by snapshots that are not forgotten.
+func (s *spacing) partly(f *packFile, u index.Usage, live int64) {
+	// What is neither needed nor dead, the frame of the pack, goes with what is needed.
+	trash, inside := u.LiveBytes-live, u.DeadInside
+	if frame := f.size - u.DeadBytes - u.LiveBytes; live > 0 {
+		fromLive := min(inside, live)
+		s.out.Live.add(frame + live - fromLive)
+		trash -= inside - fromLive
+	} else {
+		trash += frame - inside
+	}
+	if trash > 0 {
+		s.out.Trash.add(trash)
+	}
+	if inside > 0 {
+		s.out.Inside.add(inside)
+	}
+	if u.DeadBytes > 0 {
+		s.out.Unused.add(u.DeadBytes)
 	}
 }
 

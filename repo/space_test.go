@@ -20,7 +20,7 @@ func mustSpace(t testing.TB, r *Repo) *Space {
 	for _, n := range listing(t, r.store) {
 		total += n
 	}
-	parts := s.Live.Bytes + s.Trash.Bytes + s.Unused.Bytes + s.Dead.Bytes + s.Orphans.Bytes + s.Young.Bytes + s.Waiting.Bytes + s.Ready.Bytes + s.Uncertain.Bytes
+	parts := s.Live.Bytes + s.Trash.Bytes + s.Unused.Bytes + s.Inside.Bytes + s.Dead.Bytes + s.Orphans.Bytes + s.Young.Bytes + s.Waiting.Bytes + s.Ready.Bytes + s.Uncertain.Bytes
 	if parts != s.Stored.Bytes || s.Stored.Bytes+s.Other.Bytes != total {
 		t.Errorf("parts make %d, stored are %d, with %d of others %d: %+v", parts, s.Stored.Bytes, s.Other.Bytes, total, s)
 	}
@@ -82,6 +82,38 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 	}
 	if s = mustSpace(t, r); s.Ready.Bytes != 0 {
 		t.Errorf("removed: %+v", s)
+	}
+}
+
+// TestSpaceInsideSegments has small files in one segment, most of which go.
+func TestSpaceInsideSegments(t *testing.T) {
+	c := newClock()
+	r := c.repo(t)
+	rng, all := rand.New(rand.NewPCG(5, 5)), files{}
+	for i := range 20 {
+		all[fmt.Sprintf("f%02d", i)] = randomText(rng, 20_000)
+	}
+	first := mustBack(t, r, "a", all)
+	if s := mustSpace(t, r); s.Inside.Bytes != 0 {
+		t.Errorf("all is needed: %+v", s)
+	}
+	one := files{"f00": all["f00"]}
+	mustBack(t, r, "a", one)
+	mustForget(t, r, ForgetOptions{}, first)
+	if s := mustSpace(t, r); s.Inside.Bytes != 0 || s.Trash.Bytes != 0 && s.Trash.Bytes > s.Live.Bytes {
+		t.Errorf("all can be brought back: %+v", s)
+	}
+	c.sleep(DefaultGraceTrash)
+	s := mustSpace(t, r)
+	if want := s.Live.Bytes + s.Inside.Bytes; s.Inside.Bytes < want/2 || s.Inside.Bytes > want {
+		t.Errorf("19 of 20 files are gone: %+v", s)
+	}
+	inside := s.Inside.Bytes
+	if res := mustPrune(t, r, PruneOptions{}); res.CopiedBytes != 0 {
+		t.Errorf("prune: %+v", res)
+	}
+	if s = mustSpace(t, r); s.Inside.Bytes != inside {
+		t.Errorf("after the prune %d are inside, before %d", s.Inside.Bytes, inside)
 	}
 }
 

@@ -42,6 +42,7 @@ func spaceRows(s *repo.Space) []spaceRow {
 		{"live", &s.Live, "needed by " + term.Count(int64(s.Snapshots), "snapshot"), ""},
 		{"trash", &s.Trash, "needed only by " + term.Count(int64(s.TrashSnapshots), "forgotten snapshot"), "snap undelete brings them back until then"},
 		{"unused", &s.Unused, "unused, in packs that are partly needed", "snap prune rewrites packs when enough of them is unused"},
+		{"inside", &s.Inside, "unused, about, in segments that are partly needed", "snap copy leaves it out of another repository"},
 		{"dead", &s.Dead, "unused, in whole packs", "snap prune condemns them, free 72 hours later"},
 		{"orphans", &s.Orphans, "left by runs that were cut off", "snap prune condemns them, free 72 hours later"},
 		{"young", &s.Young, "unused, or of a backup that still runs", "snap prune looks at them when they are a day old"},
