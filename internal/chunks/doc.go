@@ -2,7 +2,7 @@
 // packages pack and index with a store: engines above it know chunk ids only.
 //
 // A Writer serves one run. Its Savers, one a goroutine, hash, deduplicate, compress,
-// seal, verify and append what they made to the open pack of its class, one at a time.
+// seal, verify and append what they made to the open pack of its class and Life, one at a time.
 // Nothing is indexed before its pack is durable, and nobody else refers to what no index file names:
 //
 //	Saver ─┐
