@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,8 +14,12 @@ import (
 // patience is how long Attach looks for a device that nobody else takes.
 const patience = time.Minute
 
+// endPatience is how long what ends a device waits for others to let go of it: a mount namespace that was made while the device was mounted
+// keeps it mounted there until its last process ends.
+const endPatience = 5 * time.Minute
+
 // Attach makes a block device of a file and returns its name, and what ends it, which must be called once nothing has the device
-// open any more. It skips the test where there are no such devices or it needs root.
+// open any more, and returns when the file can be changed. It skips the test where there are no such devices or it needs root.
 //
 //	LOOP_CTL_GET_FREE → open → LOOP_CONFIGURE, and again if somebody else took that device in between
 func Attach(t testing.TB, file string, readOnly bool) (device string, detach func()) {
@@ -32,6 +37,10 @@ func Attach(t testing.TB, file string, readOnly bool) (device string, detach fun
 		t.Fatal(err)
 	}
 	defer backing.Close()
+	of, err := backing.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		device, err = configure(control, backing, readOnly)
 		if err == nil {
@@ -46,7 +55,25 @@ func Attach(t testing.TB, file string, readOnly bool) (device string, detach fun
 		if err := release(device); err != nil {
 			t.Error(err)
 		}
+		for began := time.Now(); isBound(device, of); time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > endPatience {
+				t.Errorf("%s is still in use", device)
+				return
+			}
+		}
 	}
+}
+
+// isBound reports whether a device is bound to the file, be it until the last one closes it.
+func isBound(name string, of os.FileInfo) bool {
+	device, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer device.Close()
+	status, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
+	st := of.Sys().(*syscall.Stat_t)
+	return err == nil && status.Inode == st.Ino && status.Device == st.Dev
 }
 
 func open(name string, readOnly bool) (*os.File, error) {

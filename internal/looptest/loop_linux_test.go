@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestManyAtOnce takes devices from several goroutines at once and expects each file behind its own.
@@ -32,6 +34,26 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestDetachWaitsForTheLast lets somebody else have the device open when it is detached, as a mount in another namespace has.
+func TestDetachWaitsForTheLast(t *testing.T) {
+	name := image(t, t.TempDir(), 1)
+	device, detach := Attach(t, name, false)
+	f, err := os.Open(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closed atomic.Bool
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		closed.Store(true)
+		f.Close()
+	}()
+	detach()
+	if !closed.Load() {
+		t.Error("the file may be changed while somebody has its device open")
+	}
 }
 
 func image(t *testing.T, dir string, number int) string {
