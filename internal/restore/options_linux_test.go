@@ -1,11 +1,16 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/filter"
 )
 
@@ -285,5 +290,126 @@ func flip(t *testing.T, path string, at int64) {
 	p[0] ^= 4
 	if _, err := f.WriteAt(p[:], at); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDeleteKeepsWhatIsExcludedInFoldersThatGo(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	fileSpec{"x": "x", "was-file": "file"}.make(t, from)
+	b := newBench()
+	o := b.options(b.save(t, from), from, to)
+	fileSpec{"gone/a.keep": "keep", "gone/b": "b", "gone/all/c": "c", "gone/some/d.keep": "keep", "gone/some/e": "e", "else/f": "f",
+		"was-file/g.keep": "keep", "was-file/h": "h"}.make(t, to)
+	o.Delete, o.DeleteBelow, o.Exclude = true, []string{""}, compileLists(t, "*.keep")
+	dry := o
+	dry.DryRun = true
+	dryResult, _ := mustRun(t, dry)
+	log := watch(&o)
+	res, err := Run(t.Context(), o)
+	if err != nil || res.Failed != 1 || !errors.Is(log.problems["was-file"][0], ErrInTheWay) {
+		t.Errorf("%+v, %v, %v", res, err, log.problems)
+	}
+	sameTree(t, fileSpec{"x": "x", "gone/": "", "gone/a.keep": "keep", "gone/some/": "", "gone/some/d.keep": "keep",
+		"was-file/": "", "was-file/g.keep": "keep", "was-file/h": "h"}, readTree(t, to))
+	if res.Deleted != 4 || dryResult.Deleted != 4 || log.items["gone/all"] != Deleted || log.items["else"] != Deleted || log.items["gone"] == Deleted {
+		t.Errorf("deleted %d, a dry run says %d, items %v", res.Deleted, dryResult.Deleted, log.items)
+	}
+}
+
+// A backup that stays on one file system has empty folders where others are mounted.
+func TestDeleteKeepsWhatIsMountedOnAnEmptyFolder(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	fileSpec{"a/x": "x", "mnt/": "", "full/y": "y"}.make(t, from)
+	fileSpec{"mnt/": "", "full/": "", "old": "old"}.make(t, to)
+	for _, dir := range []string{"mnt", "full"} {
+		if err := unix.Mount("none", to+"/"+dir, "tmpfs", 0, "size=1m"); err != nil {
+			t.Skipf("mount: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(to+"/"+dir, unix.MNT_DETACH) })
+	}
+	fileSpec{"mnt/precious": "p", "full/z": "z"}.make(t, to)
+	b := newBench()
+	o := b.options(b.save(t, from), from, to)
+	o.Delete, o.DeleteBelow = true, []string{""}
+	mustRun(t, o)
+	sameTree(t, fileSpec{"a/": "", "a/x": "x", "mnt/": "", "mnt/precious": "p", "full/": "", "full/y": "y"}, readTree(t, to))
+}
+
+func TestLinksThatLeadElsewhereAreReplaced(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	stamp := []unix.Timeval{{Sec: 1}, {Sec: 1}}
+	for dir, target := range map[string]string{from: "here", to: "there"} {
+		fileSpec{"link": "-> " + target}.make(t, dir)
+		if err := unix.Lutimes(dir+"/link", stamp); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench()
+	o := b.options(b.save(t, from), from, to)
+	if _, log := mustRun(t, o); log.items["link"] != Updated {
+		t.Errorf("items: %v", log.items)
+	}
+	sameTree(t, fileSpec{"link": "-> here"}, readTree(t, to))
+	if _, log := mustRun(t, o); log.items["link"] != Unchanged {
+		t.Errorf("again: %v", log.items)
+	}
+}
+
+func TestNewerFileIsNotReplacedByAFolder(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	fileSpec{"a/x": "x", "b/y": "y"}.make(t, from)
+	fileSpec{"a": "newer", "b": "older"}.make(t, to)
+	now := time.Now()
+	if err := errors.Join(os.Chtimes(to+"/a", now, now.Add(time.Hour)), os.Chtimes(to+"/b", now, now.Add(-time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench()
+	o := b.options(b.save(t, from), from, to)
+	o.Overwrite = OverwriteIfNewer
+	log := watch(&o)
+	res, err := Run(t.Context(), o)
+	if err != nil || res.Failed != 1 || !errors.Is(log.problems["a"][0], ErrInTheWay) {
+		t.Errorf("%+v, %v, %v", res, err, log.problems)
+	}
+	sameTree(t, fileSpec{"a": "newer", "b/": "", "b/y": "y"}, readTree(t, to))
+}
+
+// watched is a store that calls look before each read.
+type watched struct {
+	chunks.Store
+	look func()
+}
+
+func (w watched) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	w.look()
+	return w.Store.ReadAt(ctx, name, p, off)
+}
+
+// A restore that was killed leaves files that are newer than in the snapshot: these modes would take them for the user's.
+func TestNoPartOfAFileHasItsName(t *testing.T) {
+	from := t.TempDir()
+	fileSpec{"old/large": noise(5<<20, 1), "old/small": "small", "new/large": noise(5<<20, 2), "new/small": "small"}.make(t, from)
+	b := newBench()
+	root, want := b.save(t, from), readTree(t, from)
+	for _, mode := range []Overwrite{OverwriteIfNewer, OverwriteNever} {
+		to := t.TempDir()
+		fileSpec{"old/": ""}.make(t, to)
+		o := b.options(root, from, to)
+		o.Overwrite, o.Workers, o.limits = mode, 1, limits{1, 1, 1, 1}
+		parts := 0
+		o.Store = watched{b.store, func() {
+			for name, content := range readTree(t, to) {
+				if strings.Contains(name, ".snap-restore-") {
+					parts++
+				} else if want[name] != content {
+					t.Errorf("%v: %s has %d bytes of %d", mode, name, len(content), len(want[name]))
+				}
+			}
+		}}
+		mustRun(t, o)
+		sameTree(t, want, readTree(t, to))
+		if parts == 0 {
+			t.Errorf("%v: no part of a file was seen", mode)
+		}
 	}
 }

@@ -24,8 +24,7 @@ func (r *run) exit(f *folder, broken error) error {
 		f.remover.end(broken)
 		f.remover = nil
 	}
-	// What could not be listed when it was backed up is no failure of the restore.
-	if broken != nil && !errors.Is(broken, ErrUnreadable) {
+	if broken != nil {
 		r.fail(f.path, fmt.Errorf("entries of the folder: %w", broken))
 	}
 	r.leave(f)
@@ -95,7 +94,7 @@ func (r *run) mkdir(f *folder) error {
 		switch {
 		case err == nil && st.Kind == tree.Directory:
 			f.existed = true
-		case err == nil && r.Overwrite == OverwriteNever:
+		case err == nil && r.stays(f.entry, &st):
 			return fmt.Errorf("%w: not a folder", ErrInTheWay)
 		case err == nil && !r.DryRun:
 			if err := dir.Remove(name); err != nil {
@@ -127,6 +126,9 @@ func (r *run) file(ctx context.Context, f *folder, x *tree.Entry) error {
 		return nil
 	}
 	j := &file{folder: f, entry: x}
+	if r.Overwrite == OverwriteNever || r.Overwrite == OverwriteIfNewer {
+		j.existing = target.Whole // a part of it would stay, whatever restores it later
+	}
 	if f.existed {
 		if err := r.compare(j); err != nil {
 			r.fail(j.path(), err)
@@ -166,10 +168,9 @@ func (r *run) compare(j *file) error {
 	}
 	j.old = true
 	switch {
-	case r.Overwrite == OverwriteNever,
-		r.Overwrite == OverwriteIfNewer && j.entry.ModTime.Compare(st.ModTime) <= 0:
+	case r.stays(j.entry, &st):
 		j.action, j.skip = Unchanged, true
-	case r.Overwrite == OverwriteIfChanged && r.same(j, &st):
+	case r.Overwrite == OverwriteIfChanged && r.same(dir, j, &st):
 		j.action = Unchanged
 	default:
 		j.action, j.existing = Updated, target.Replace
@@ -180,14 +181,23 @@ func (r *run) compare(j *file) error {
 	return nil
 }
 
-// same reports whether the file st is what the entry of j says as far as a look can
+// stays reports whether what is there is left as it is, whatever x says.
+func (r *run) stays(x *tree.Entry, st *tree.Stat) bool {
+	return r.Overwrite == OverwriteNever || r.Overwrite == OverwriteIfNewer && x.ModTime.Compare(st.ModTime) <= 0
+}
+
+// same reports whether the file st in dir is what the entry of j says as far as a look can
 // tell, so that it is kept.
-func (r *run) same(j *file, st *tree.Stat) bool {
+func (r *run) same(dir *target.Dir, j *file, st *tree.Stat) bool {
 	x := j.entry
 	if st.Kind != x.Kind || st.ModTime != x.ModTime {
 		return false
 	}
 	likeness := st.Mode == x.Mode && (r.NoOwner || (st.UID == x.UID && st.GID == x.GID))
+	if x.Kind == tree.Symlink && likeness {
+		to, err := dir.Readlink(x.Name)
+		return err == nil && to == x.Target
+	}
 	if x.Kind != tree.Regular {
 		return likeness && st.Rdev == x.Rdev
 	}
@@ -209,8 +219,10 @@ func (r *run) clear(dir *target.Dir, j *file) error {
 		return nil
 	}
 	err := dir.Remove(j.entry.Name)
-	if err != nil && r.Delete && r.mayDelete(j.folder) {
-		return dir.RemoveAll(j.entry.Name)
+	if err != nil && r.mayDelete(j.folder) {
+		if list, doomedErr := r.doomed(j.folder, j.entry.Name); doomedErr == nil && len(list) == 1 && list[0] == j.path() {
+			return dir.RemoveAll(j.entry.Name)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%w: a folder: %w", ErrInTheWay, err)

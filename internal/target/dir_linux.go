@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ type Dir struct {
 	fd       int
 	path     string
 	device   uint64
+	mounted  bool                 // a file system is mounted on it
 	inherits bool                 // what is made here gets an ACL from it
 	flagged  bool                 // what is made here gets inode flags from it
 	made     atomic.Pointer[made] // nil until a file was made
@@ -47,6 +49,10 @@ const (
 	// Update changes the regular file that is there, which keeps what is not written
 	// anew. It fails with ErrShared if that has other names or is no regular file.
 	Update
+
+	// Whole fails as Refuse does, and gives a regular file its name when it is complete: a
+	// restore that is killed leaves no part of a file under that name.
+	Whole
 )
 
 // learn looks at the folder itself.
@@ -56,6 +62,7 @@ func (d *Dir) learn() error {
 		return err
 	}
 	d.device = at.Device()
+	d.mounted = at.MountRoot() || d.isOtherThanParent()
 	n, err := unix.Fgetxattr(d.fd, aclDefault, nil)
 	d.inherits = err == nil && n > 0
 	if !d.root.o.NoFlags {
@@ -64,6 +71,16 @@ func (d *Dir) learn() error {
 	}
 	return nil
 }
+
+// isOtherThanParent reports whether the folder above lies on another file system. Kernels before 5.8 tell of no mounts.
+func (d *Dir) isOtherThanParent() bool {
+	var above inode.Look
+	name := [...]byte{'.', '.', 0}
+	return above.At(d.fd, &name[0], unix.AT_SYMLINK_NOFOLLOW) == nil && above.Device() != d.device
+}
+
+// IsMount reports whether a file system is mounted on the folder.
+func (d *Dir) IsMount() bool { return d.mounted }
 
 // Release gives the folder back. It must not be used afterwards.
 func (d *Dir) Release() {
@@ -112,6 +129,24 @@ func (d *Dir) Lstat(name string) (tree.Stat, error) {
 	}
 	at.Stat(&st)
 	return st, nil
+}
+
+// Readlink returns where the symbolic link name leads.
+func (d *Dir) Readlink(name string) (string, error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	var buf [unix.PathMax]byte
+	for {
+		n, err := unix.Readlinkat(d.fd, name, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", d.fail("read link", name, err)
+		}
+		return string(buf[:n]), nil
+	}
 }
 
 // Mkdir makes a folder that only its owner may enter, and reports whether it was there
@@ -257,6 +292,19 @@ func (d *Dir) renameOver(temp, name string) error {
 		err = unix.Renameat(d.fd, temp, d.fd, name)
 	}
 	return err
+}
+
+// renameNew renames temp to name, where nothing may be.
+func (d *Dir) renameNew(temp, name string) error {
+	err := unix.Renameat2(d.fd, temp, d.fd, name, unix.RENAME_NOREPLACE)
+	if err != unix.EINVAL && err != unix.ENOSYS {
+		return err
+	}
+	// The file system cannot do so at once.
+	if _, err := d.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or[error](err, unix.EEXIST)
+	}
+	return unix.Renameat(d.fd, temp, d.fd, name)
 }
 
 // noLink says of an error of opening with O_NOFOLLOW what it means.

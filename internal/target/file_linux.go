@@ -14,11 +14,12 @@ import (
 type File struct {
 	s       subject
 	temp    string       // name it has until it is finished, if another
+	isNew   bool         // and nothing may have its own then
 	updates bool         // the file was there before
 	end     atomic.Int64 // behind the last byte written
 }
 
-// Create begins the regular file e. It gets its size, attributes and, under Replace,
+// Create begins the regular file e. It gets its size, attributes and, under Replace and Whole,
 // its name when it is finished. The caller finishes or aborts it, before d is
 // released.
 func (d *Dir) Create(e *tree.Entry, x Existing) (*File, error) {
@@ -33,8 +34,11 @@ func (d *Dir) Create(e *tree.Entry, x Existing) (*File, error) {
 		return f, nil
 	}
 	mode := d.createMode(e)
-	fd, err := inode.OpenAt(d.fd, e.Name, createFlags, uint32(mode))
-	if err == unix.EEXIST && x == Replace {
+	fd, err := -1, error(unix.EEXIST)
+	if f.isNew = x == Whole; !f.isNew {
+		fd, err = inode.OpenAt(d.fd, e.Name, createFlags, uint32(mode))
+	}
+	if err == unix.EEXIST && x != Refuse {
 		fd, f.temp, err = d.createTemp(e.Name, mode)
 	}
 	if err != nil {
@@ -197,7 +201,11 @@ func (f *File) Finish(e *tree.Entry) ([]*AttributeError, error) {
 	}
 	f.s.apply(e)
 	if f.temp != "" {
-		if err := f.s.dir.renameOver(f.temp, f.s.name); err != nil {
+		rename := f.s.dir.renameOver
+		if f.isNew {
+			rename = f.s.dir.renameNew
+		}
+		if err := rename(f.temp, f.s.name); err != nil {
 			f.Abort()
 			return nil, f.fail("rename to", err)
 		}

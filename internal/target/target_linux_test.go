@@ -229,6 +229,40 @@ func TestFilesAndWhatIsInTheirWay(t *testing.T) {
 	})
 }
 
+func TestWholeFilesGetTheirNameAtTheEnd(t *testing.T) {
+	eachRoot(t, Options{}, func(t *testing.T, r *Root, path string) {
+		d := open(t, r, "")
+		e := regular("late", "content")
+		f, err := d.Create(e, Whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("content"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path + "/late"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("before the end: %v", err)
+		}
+		if problems, err := f.Finish(e); err != nil || len(problems) != 0 {
+			t.Fatal(err, problems)
+		}
+		if got, err := os.ReadFile(path + "/late"); err != nil || string(got) != "content" {
+			t.Errorf("%q, %v", got, err)
+		}
+		before, err := d.Names()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := write(d, e, Whole, "another"); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("over what is there: %v", err)
+		}
+		after, err := d.Names()
+		if got, _ := os.ReadFile(path + "/late"); err != nil || string(got) != "content" || !slices.Equal(before, after) {
+			t.Errorf("%q, %v, %v", got, after, err)
+		}
+	})
+}
+
 func TestAbortLeavesNothingNew(t *testing.T) {
 	eachRoot(t, Options{}, func(t *testing.T, r *Root, path string) {
 		d := open(t, r, "")
