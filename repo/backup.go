@@ -207,7 +207,7 @@ func (r *Repo) sameBelow(ctx context.Context, a, b *Snapshot) (bool, error) {
 		return false, err
 	}
 	same := true
-	err = tree.Compare(ctx, r.load, rootA, rootB, "", func(p tree.EntryPair) error {
+	err = tree.Compare(ctx, r.read, rootA, rootB, "", func(p tree.EntryPair) error {
 		if p.A == nil || p.B == nil {
 			same = false
 			return nil

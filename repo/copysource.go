@@ -62,13 +62,14 @@ type treeDir struct {
 
 // List implements source.Dir.
 func (d *treeDir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
-	entries, err := d.s.from.ReadDir(ctx, d.s.of, d.path)
+	listing, err := d.s.from.ReadListing(ctx, d.s.of, d.path)
 	if errors.Is(err, fs.ErrNotExist) && d.problem != nil {
 		return nil, nil, d.problem
 	}
 	if err != nil {
 		return nil, nil, d.s.fail(err)
 	}
+	entries := listing.Entries
 	d.mu.Lock()
 	d.entries = entries
 	d.mu.Unlock()
@@ -82,8 +83,14 @@ func (d *treeDir) List(ctx context.Context) ([]tree.Stat, []source.Problem, erro
 		}
 		stats = append(stats, e.Stat)
 	}
+	if listing.Unreadable && d.problem == nil {
+		return stats, problems, errUnreadable
+	}
 	return stats, problems, d.problem
 }
+
+// errUnreadable says of a directory of a snapshot what is known.
+var errUnreadable = errors.New("it could not be read when it was backed up")
 
 // problemOf returns what was wrong with an entry when it was backed up, nil for nothing.
 func problemOf(e *Entry) error {

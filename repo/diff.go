@@ -74,7 +74,7 @@ func (r *Repo) Diff(ctx context.Context, a, b *Snapshot, o DiffOptions, fn func(
 	if err := r.syncIndex(ctx); err != nil {
 		return stats, err
 	}
-	err = tree.Compare(ctx, r.load, rootA, rootB, o.Path, func(p tree.EntryPair) error {
+	err = tree.Compare(ctx, r.read, rootA, rootB, o.Path, func(p tree.EntryPair) error {
 		c, ok := changeOf(p)
 		if !ok {
 			return nil

@@ -23,7 +23,7 @@ func (r *Repo) Lookup(ctx context.Context, s *Snapshot, path string) (*Entry, er
 	if path == "" {
 		return topEntry(s), nil
 	}
-	x, err := tree.Lookup(ctx, r.load, root, path)
+	x, err := tree.Lookup(ctx, r.read, root, path)
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
 	}
@@ -33,30 +33,49 @@ func (r *Repo) Lookup(ctx context.Context, s *Snapshot, path string) (*Entry, er
 // ReadDir returns the entries of a directory of a snapshot, ordered by name. They must not be
 // changed. The error wraps fs.ErrNotExist if the snapshot does not have the directory.
 func (r *Repo) ReadDir(ctx context.Context, s *Snapshot, dir string) ([]Entry, error) {
+	l, err := r.ReadListing(ctx, s, dir)
+	return l.Entries, err
+}
+
+// Listing is what a snapshot has in a directory.
+type Listing struct {
+	Dir     string  // path in the snapshot
+	Entries []Entry // ordered by name; must not be changed
+	// Unreadable says that the directory could not be read when it was backed up: entries may be missing.
+	Unreadable bool
+}
+
+// ReadListing is ReadDir that tells as well whether the directory could be read when it was backed up.
+func (r *Repo) ReadListing(ctx context.Context, s *Snapshot, dir string) (Listing, error) {
+	l := Listing{Dir: cleanPath(dir)}
 	root, err := r.openTree(ctx, s)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	entries, err := tree.ReadDir(ctx, r.load, root, cleanPath(dir))
-	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+	if l.Entries, l.Unreadable, err = tree.ReadListing(ctx, r.read, root, l.Dir); err != nil {
+		return l, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
 	}
-	return entries, nil
+	return l, nil
 }
 
 // Walk calls fn for the directory dir of a snapshot and for all directories below it, in path
 // order: a directory comes before what it contains. A long directory comes in several calls. The
 // entries must not be changed. fn's error ends the walk and is returned.
 func (r *Repo) Walk(ctx context.Context, s *Snapshot, dir string, fn func(dir string, entries []Entry) error) error {
+	return r.WalkListings(ctx, s, dir, func(l Listing) error { return fn(l.Dir, l.Entries) })
+}
+
+// WalkListings is Walk that tells fn as well which directories could not be read when they were backed up.
+func (r *Repo) WalkListings(ctx context.Context, s *Snapshot, dir string, fn func(l Listing) error) error {
 	root, err := r.openTree(ctx, s)
 	if err != nil {
 		return err
 	}
 	found, own := false, error(nil)
 	dir = cleanPath(dir)
-	err = tree.Walk(ctx, r.load, root, dir, func(run *tree.Run, entries []Entry) error {
+	err = tree.Walk(ctx, r.read, root, dir, func(run *tree.Run, entries []Entry) error {
 		found = true
-		own = fn(run.Path, entries)
+		own = fn(Listing{run.Path, entries, run.Flags&tree.RunUnreadable != 0})
 		return own
 	})
 	switch {

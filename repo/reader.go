@@ -60,7 +60,7 @@ func (r *Repo) OpenEntry(ctx context.Context, x *Entry) (*FileReader, error) {
 	if len(x.Parts) == 0 && x.Marks&tree.MarkUnreadable != 0 {
 		return nil, fmt.Errorf("open %q: it could not be read when it was backed up: %s", x.Name, x.Problem)
 	}
-	return &FileReader{ctx: ctx, load: r.load, entry: x, top: newSpans(x.Parts)}, nil
+	return &FileReader{ctx: ctx, load: r.read, entry: x, top: newSpans(x.Parts)}, nil
 }
 
 // Size returns the file's size in bytes.

@@ -110,6 +110,7 @@ type Repo struct {
 	decoded  decodedRecords
 	runKey   runKey
 	unlisted *unlisted
+	renewal  renewal
 	parts    partsCheck
 
 	runningMu sync.Mutex // guards what follows

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/filter"
@@ -114,7 +115,7 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 	if r.kept != nil {
 		near = chunks.NewLoader(r.near, r.set, r.keys, restoreCache)
 	}
-	result, err := restore.Run(ctx, restore.Options{Load: r.loadNear(near, loader), Store: r.store, Index: r.set, Opener: loader, Root: root, Far: isRemote(r.store),
+	result, err := restore.Run(ctx, restore.Options{Load: r.renewing(r.loadNear(near, loader)), Renew: r.renewGone(), Store: r.store, Index: r.set, Opener: loader, Root: root, Far: isRemote(r.store),
 		Target: o.Target, Path: cleanPath(o.Path), Include: o.Include, Exclude: o.Exclude,
 		Overwrite: o.Overwrite, Delete: o.Delete, DeleteBelow: savedPaths(s),
 		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs,
@@ -123,6 +124,20 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 		return result, fmt.Errorf("restore snapshot %s: %w", short(s.ID), err)
 	}
 	return result, nil
+}
+
+// renewGone returns a function for a restore that has found a pack gone.
+func (r *Repo) renewGone() func(ctx context.Context, err error) bool {
+	var round atomic.Int64
+	round.Store(r.renewal.round())
+	return func(ctx context.Context, err error) bool {
+		if !isGone(err) || ctx.Err() != nil {
+			return false
+		}
+		again := r.renew(ctx, round.Load())
+		round.Store(r.renewal.round())
+		return again
+	}
 }
 
 // savedPaths returns the paths in the tree of what a snapshot was made of.

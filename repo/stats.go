@@ -62,7 +62,7 @@ func (r *Repo) statTree(ctx context.Context, s *Snapshot, out *Stats, note func(
 	if err != nil {
 		return err
 	}
-	return tree.Walk(ctx, r.load, root, "", func(_ *tree.Run, entries []tree.Entry) error {
+	return tree.Walk(ctx, r.read, root, "", func(_ *tree.Run, entries []tree.Entry) error {
 		for i := range entries {
 			x := &entries[i]
 			switch x.Kind {
@@ -74,7 +74,7 @@ func (r *Repo) statTree(ctx context.Context, s *Snapshot, out *Stats, note func(
 			default:
 				out.Others++
 			}
-			parts, err := tree.Parts(ctx, r.load, x)
+			parts, err := tree.Parts(ctx, r.read, x)
 			if err != nil {
 				return err
 			}

@@ -117,7 +117,7 @@ func (r *Repo) packsOf(ctx context.Context, x *Entry, packs map[pack.ID]bool) er
 	parts := x.Parts
 	if x.Listed {
 		var err error
-		if parts, err = tree.Parts(ctx, r.load, x); err != nil {
+		if parts, err = tree.Parts(ctx, r.read, x); err != nil {
 			return fmt.Errorf("file %q: %w", x.Name, err)
 		}
 	}

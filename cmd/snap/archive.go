@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"archive/zip"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,25 +22,55 @@ type tarDump struct {
 	base string // the folder that names are relative to
 	w    *tar.Writer
 	seen map[fileNumber]string // first name of files with several
+	left leftOut
+}
+
+// leftOut tells of what could not be read when it was backed up, and counts it.
+type leftOut struct {
+	app   *app
+	count int64
+}
+
+func (l *leftOut) file(name string) {
+	l.count++
+	l.app.warn(fmt.Sprintf("%s: it could not be read when it was backed up and is left out", term.Name(name)))
+}
+
+// folder tells of a folder that is not complete.
+func (l *leftOut) folder(base string, f repo.Listing) {
+	if f.Unreadable {
+		l.count++
+		l.app.warn(fmt.Sprintf("%s: the folder could not be read when it was backed up, and what was in it is left out", term.Name(cmp.Or(relative(base, f.Dir, ""), "."))))
+	}
+}
+
+// err returns errPartial if something was left out.
+func (l *leftOut) err() error {
+	if l.count == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s could not be read when the snapshot was made; the archive holds the rest", errPartial, term.Count(l.count, "file or folder"))
 }
 
 // fileNumber tells files with several names from each other.
 type fileNumber struct{ device, inode uint64 }
 
-func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, w io.Writer) error {
-	d := &tarDump{repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}}
-	err := r.Walk(ctx, s, dir, func(dir string, entries []repo.Entry) error {
-		for i := range entries {
-			if err := d.add(ctx, a, relative(d.base, dir, entries[i].Name), &entries[i]); err != nil {
+// writeTar returns how many files and folders were left out.
+func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, w io.Writer) (leftOut, error) {
+	d := &tarDump{repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}, left: leftOut{app: a}}
+	err := r.WalkListings(ctx, s, dir, func(l repo.Listing) error {
+		d.left.folder(d.base, l)
+		for i := range l.Entries {
+			if err := d.add(ctx, a, relative(d.base, l.Dir, l.Entries[i].Name), &l.Entries[i]); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return d.left, err
 	}
-	return d.w.Close()
+	return d.left, d.w.Close()
 }
 
 // relative returns the name of an entry below the folder base.
@@ -56,15 +87,15 @@ func (d *tarDump) add(ctx context.Context, a *app, name string, x *repo.Entry) e
 		a.warn(fmt.Sprintf("%s: a tar archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
 		return nil
 	}
+	if unreadable(x) {
+		d.left.file(name)
+		return nil
+	}
 	number := fileNumber{x.Device, x.Inode}
 	if first, ok := d.seen[number]; ok && x.Links > 1 && x.Kind != tree.Directory {
 		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 	} else if x.Links > 1 && x.Kind != tree.Directory {
 		d.seen[number] = name
-	}
-	if unreadable(x) {
-		a.warn(fmt.Sprintf("%s: it could not be read when it was backed up and is left out", term.Name(name)))
-		return nil
 	}
 	if err := d.w.WriteHeader(h); err != nil {
 		return fmt.Errorf("tar: %s: %w", term.Name(name), err)
@@ -109,29 +140,31 @@ func tarHeader(name string, x *repo.Entry) *tar.Header {
 	return h
 }
 
-func (a *app) writeZip(ctx context.Context, r *repo.Repo, s *repo.Snapshot, base string, w io.Writer) error {
-	z := zip.NewWriter(w)
-	err := r.Walk(ctx, s, base, func(dir string, entries []repo.Entry) error {
-		for i := range entries {
-			if err := a.addZip(ctx, r, z, relative(base, dir, entries[i].Name), &entries[i]); err != nil {
+// writeZip returns how many files and folders were left out.
+func (a *app) writeZip(ctx context.Context, r *repo.Repo, s *repo.Snapshot, base string, w io.Writer) (leftOut, error) {
+	z, left := zip.NewWriter(w), leftOut{app: a}
+	err := r.WalkListings(ctx, s, base, func(l repo.Listing) error {
+		left.folder(base, l)
+		for i := range l.Entries {
+			name, x := relative(base, l.Dir, l.Entries[i].Name), &l.Entries[i]
+			if unreadable(x) {
+				left.file(name)
+			} else if err := a.addZip(ctx, r, z, name, x); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return left, err
 	}
-	return z.Close()
+	return left, z.Close()
 }
 
 func (a *app) addZip(ctx context.Context, r *repo.Repo, z *zip.Writer, name string, x *repo.Entry) error {
 	h := &zip.FileHeader{Name: name, Modified: x.ModTime.Std(), Method: zip.Deflate, NonUTF8: !utf8.ValidString(name)}
 	h.SetMode(repo.FileMode(x))
 	switch {
-	case unreadable(x):
-		a.warn(fmt.Sprintf("%s: it could not be read when it was backed up and is left out", term.Name(name)))
-		return nil
 	case x.Kind == tree.Directory:
 		h.Name, h.Method = name+"/", zip.Store
 	case x.Kind != tree.Regular && x.Kind != tree.Symlink:

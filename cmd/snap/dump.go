@@ -25,7 +25,8 @@ func (a *app) dumpCommand() *cobra.Command {
 		GroupID: "read",
 		Short:   "Write a file, or a folder as an archive, to standard output",
 		Long: `Write a file of a snapshot to standard output or --target, or a folder as a tar or
-zip archive. Names in the archive are relative to the folder.`,
+zip archive. Names in the archive are relative to the folder. What could not be read
+when it was backed up is named, and left out of the archive (exit code 3).`,
 		Example: `  snap dump latest /etc/passwd
   snap dump latest:/srv/shop.sql | psql shop
   snap dump latest /etc | tar -x -C /tmp/etc
@@ -61,24 +62,33 @@ func (a *app) dump(ctx context.Context, r *repo.Repo, args []string, f *dumpFlag
 	if err != nil {
 		return err
 	}
+	var left leftOut
 	if f.target == "" {
-		return a.dumpTo(ctx, r, s, path, x, f.archive, a.out)
+		left, err = a.dumpTo(ctx, r, s, path, x, f.archive, a.out)
+	} else {
+		err = writeWhole(f.target, func(w io.Writer) error {
+			left, err = a.dumpTo(ctx, r, s, path, x, f.archive, w)
+			return err
+		})
 	}
-	return writeWhole(f.target, func(w io.Writer) error { return a.dumpTo(ctx, r, s, path, x, f.archive, w) })
+	if err != nil {
+		return err
+	}
+	return left.err()
 }
 
-func (a *app) dumpTo(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string, x *repo.Entry, kind string, w io.Writer) error {
+func (a *app) dumpTo(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string, x *repo.Entry, kind string, w io.Writer) (left leftOut, err error) {
 	if err := r.WarmUp(ctx, s, path); err != nil {
-		return err
+		return left, err
 	}
 	switch {
 	case x.Kind == tree.Regular:
-		return copyContent(ctx, r, x, w)
+		return left, copyContent(ctx, r, x, w)
 	case x.Kind != tree.Directory:
-		return usageError("%q is a %s: it has no content", path, kindName(x.Kind)).withHint("dump the folder that it lies in")
+		return left, usageError("%q is a %s: it has no content", path, kindName(x.Kind)).withHint("dump the folder that it lies in")
 	}
 	if w == a.out && terminal(a.stdout) {
-		return usageError("an archive is not for a terminal").withHint("give a file with --target, or a program behind |")
+		return left, usageError("an archive is not for a terminal").withHint("give a file with --target, or a program behind |")
 	}
 	dir := strings.Trim(path, "/")
 	if kind == "zip" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/snapkeep/snap/internal/term"
@@ -104,18 +105,21 @@ func (l *listing) path(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path
 
 func (l *listing) walk(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, recursive bool) error {
 	if !recursive {
-		entries, err := r.ReadDir(ctx, s, dir)
+		found, err := r.ReadListing(ctx, s, dir)
 		if err != nil {
 			return err
 		}
-		return l.all(dir, entries)
+		return l.all(found)
 	}
-	return r.Walk(ctx, s, dir, l.all)
+	return r.WalkListings(ctx, s, dir, l.all)
 }
 
-func (l *listing) all(dir string, entries []repo.Entry) error {
-	for i := range entries {
-		if err := l.print(below(dir, entries[i].Name), &entries[i]); err != nil {
+func (l *listing) all(found repo.Listing) error {
+	if found.Unreadable {
+		l.app.warn(fmt.Sprintf("%s: the folder could not be read when it was backed up", term.Name("/"+found.Dir)))
+	}
+	for i := range found.Entries {
+		if err := l.print(below(found.Dir, found.Entries[i].Name), &found.Entries[i]); err != nil {
 			return err
 		}
 	}

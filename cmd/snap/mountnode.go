@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	iofs "io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/snapkeep/snap/internal/term"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/repo"
 )
@@ -180,10 +182,14 @@ func (n *savedNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 
 // Readdir implements fs.NodeReaddirer.
 func (n *savedNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
-	entries, err := n.m.repo.ReadDir(n.m.ctx, n.snapshot, n.path)
+	found, err := n.m.repo.ReadListing(n.m.ctx, n.snapshot, n.path)
+	if err == nil && found.Unreadable && len(found.Entries) == 0 {
+		err = fmt.Errorf("%s: the folder could not be read when it was backed up", term.Name("/"+n.path))
+	}
 	if err != nil {
 		return nil, n.m.errno(err)
 	}
+	entries := found.Entries
 	list := make([]fuse.DirEntry, len(entries))
 	for i := range entries {
 		list[i] = fuse.DirEntry{Name: entries[i].Name, Mode: fileType(entries[i].Kind)}
@@ -253,7 +259,7 @@ func (f *savedFile) Read(_ context.Context, dest []byte, off int64) (fuse.ReadRe
 // errno returns what the kernel is told of an error; what it cannot tell is printed.
 func (m *mounted) errno(err error) syscall.Errno {
 	switch {
-	case errors.Is(err, iofs.ErrNotExist):
+	case errors.Is(err, iofs.ErrNotExist) && !repo.IsDamage(err): // a pack may be missing
 		return syscall.ENOENT
 	case errors.Is(err, repo.ErrCannotReadData):
 		return syscall.EACCES

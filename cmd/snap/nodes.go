@@ -136,7 +136,7 @@ func lookup(ctx context.Context, r *repo.Repo, s *repo.Snapshot, path string) (*
 }
 
 func noSuchPath(s *repo.Snapshot, path string, err error) error {
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if err == nil || !errors.Is(err, fs.ErrNotExist) || repo.IsDamage(err) {
 		return err
 	}
 	return fail(exitNoSnapshot, "snapshot %s has no %s", shortID(s), term.Name(path)).

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -129,6 +130,10 @@ type Options struct {
 	NoSparse    bool // writes holes as zeros
 	NoOwner     bool // leaves files to whoever runs the restore
 	NoXattrs    bool // sets no extended attributes
+
+	// Renew, if not nil, brings the Index up to date if a segment could not be read with such an error because its pack is gone, and reports
+	// whether to look there again. It is called from several goroutines.
+	Renew func(ctx context.Context, err error) bool
 
 	// Far says that each read of the Store takes long: fewer and larger ones are made, of up to 18 MiB for each worker.
 	Far bool

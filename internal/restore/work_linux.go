@@ -172,6 +172,15 @@ func (w *worker) salvage(ctx context.Context, loc index.Location, pieces []piece
 
 // elsewhere returns the chunk of a piece from any place but one. If there is none, the error is cause.
 func (w *worker) elsewhere(ctx context.Context, p *piece, not place, cause error) ([]byte, error) {
+	data, err := w.another(ctx, p, not, cause)
+	if err != nil && w.Renew != nil && w.Renew(ctx, cause) {
+		return w.another(ctx, p, not, cause)
+	}
+	return data, err
+}
+
+// another is elsewhere with the index as it is.
+func (w *worker) another(ctx context.Context, p *piece, not place, cause error) ([]byte, error) {
 	for _, loc := range w.Index.Locations(p.id) {
 		if placeOf(loc) == not || w.isBad(placeOf(loc)) || loc.Class != pack.ClassData {
 			continue

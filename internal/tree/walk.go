@@ -47,29 +47,36 @@ func IsWithin(path, dir string) bool {
 // ReadDir returns the entries of a directory. The error wraps fs.ErrNotExist if the
 // tree does not have it.
 func ReadDir(ctx context.Context, load LoadPage, root pack.ChunkID, dir string) ([]Entry, error) {
+	entries, _, err := ReadListing(ctx, load, root, dir)
+	return entries, err
+}
+
+// ReadListing is ReadDir that reports as well whether the directory could not be read when it was
+// backed up, so that some of its entries may be missing.
+func ReadListing(ctx context.Context, load LoadPage, root pack.ChunkID, dir string) (all []Entry, unreadable bool, err error) {
 	c, err := NewCursor(ctx, load, root)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	runs, err := c.Dir(ctx, dir)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if len(runs) == 0 {
-		return nil, fmt.Errorf("directory %q: %w", dir, fs.ErrNotExist)
+		return nil, false, fmt.Errorf("directory %q: %w", dir, fs.ErrNotExist)
 	}
-	var all []Entry
 	for _, r := range runs {
 		entries, err := r.Entries()
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if all == nil && len(runs) == 1 {
-			return entries, nil
+		unreadable = unreadable || r.Run().Flags&RunUnreadable != 0
+		if len(runs) == 1 {
+			return entries, unreadable, nil
 		}
 		all = append(all, entries...)
 	}
-	return all, nil
+	return all, unreadable, nil
 }
 
 // Lookup returns the entry of path, which is not the top. The error wraps
