@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/snapkeep/snap/internal/progress"
 	"github.com/snapkeep/snap/internal/term"
@@ -51,7 +52,10 @@ func run(ctx context.Context, s system) int {
 	for i := len(a.close) - 1; i >= 0; i-- {
 		err = errors.Join(err, a.close[i]())
 	}
-	if flushErr := a.out.Flush(); flushErr != nil {
+	flushErr := a.out.Flush()
+	if isPipe := errors.Is(flushErr, syscall.EPIPE); isPipe && (err == nil || errors.Is(err, syscall.EPIPE)) && ctx.Err() == nil {
+		return exitPipe // as whoever pipes is used to: nothing is said of it
+	} else if !isPipe {
 		err = errors.Join(err, flushErr)
 	}
 	if err == nil {

@@ -41,6 +41,7 @@ const (
 	exitNewer        = 63
 	exitWriterKey    = 64
 	exitInterrupted  = 130
+	exitPipe         = 141
 )
 
 // exitCodes is the table of help and manual.
@@ -74,6 +75,7 @@ var exitCodes = []struct {
 	{exitNewer, "the repository was made by a newer version of snap"},
 	{exitWriterKey, "this key may not read file data"},
 	{exitInterrupted, "interrupted"},
+	{exitPipe, "whoever read the output ended before all was written; what else there was to do was done"},
 }
 
 // failure is an error with an exit code of its own, and a hint.

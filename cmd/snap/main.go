@@ -93,6 +93,7 @@ func forPull() {
 
 func main() {
 	garbage.begin()
+	outlivePipes(os.Args[1:])
 	ctx, stop := untilSignal(context.Background())
 	code := run(ctx, system{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv})
 	stop()

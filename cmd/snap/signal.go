@@ -6,30 +6,48 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
+// echoTime is how long behind a signal another one counts as the same: a terminal that closes, and whoever ends a group of
+// processes, sends it twice.
+const echoTime = time.Second
+
 // untilSignal returns a context that ends with the first interrupt or termination signal.
-// After it signals do what they do by default, so that a second one kills.
+// Once echoTime is over signals do what they do by default, so that a second one kills.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
+	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
+		defer signal.Stop(signals)
 		select {
 		case <-signals:
-			signal.Stop(signals)
 			cancel(errInterrupted)
-		case <-ctx.Done():
-			signal.Stop(signals)
+		case <-stopped:
+			return
+		}
+		select {
+		case <-time.After(echoTime):
+		case <-stopped:
 		}
 	}()
 	return ctx, func() {
-		cancel(nil)
+		close(stopped)
 		<-done
+		cancel(nil)
+	}
+}
+
+// outlivePipes keeps the program from being killed when it writes to a pipe that nobody reads any more: a pull has to end
+// what it has begun, and run its hooks. Writing fails then. An agent is over with the one who asks.
+func outlivePipes(args []string) {
+	if len(args) == 0 || args[0] != "agent" {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	}
 }
