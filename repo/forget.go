@@ -106,8 +106,8 @@ func (p *ForgetPlan) Remove() []SnapshotID {
 }
 
 // Forget moves snapshots to the trash, where Undelete finds them until a prune empties it. Those that are not there any more
-// are left out of the result. The error wraps ErrLastOfSource, and nothing was forgotten, if a source would lose its last snapshot, and
-// ErrMayNotRemove if the credentials of a store elsewhere do not allow it.
+// are left out of the result. The error wraps ErrLastOfSource if a source would lose its last snapshot: nothing was forgotten then, or, if somebody forgot
+// the others at the same time, the newest was brought back. It wraps ErrMayNotRemove if the credentials of a store elsewhere do not allow it.
 func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*ForgetResult, error) {
 	result := &ForgetResult{}
 	if len(ids) == 0 {
@@ -130,6 +130,11 @@ func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*
 	}
 	r.letGo(all, leaving)
 	result.Forgotten, err = r.forgetAll(ctx, all, ids, o.Now)
+	if !o.Now && !o.AllowAll {
+		back, backErr := r.bringLastBack(ctx, all, result.Forgotten)
+		result.Forgotten = slices.DeleteFunc(result.Forgotten, func(id SnapshotID) bool { return slices.Contains(back, id) })
+		err = errors.Join(err, backErr)
+	}
 	if len(result.Forgotten) > 0 {
 		entry := LogEntry{What: "forget", Why: o.Why, Final: o.Now}
 		for _, id := range result.Forgotten {

@@ -148,7 +148,7 @@ func TestRollback(t *testing.T) {
 			r := w.elsewhere()
 			first := w.newest(r)
 			mustForget(w, r, ForgetOptions{AllowAll: true}, first)
-			if err := r.Undelete(w.Context(), []SnapshotID{first.ID}); err != nil {
+			if _, err := r.Undelete(w.Context(), []SnapshotID{first.ID}); err != nil {
 				w.Fatal(err)
 			}
 			w.remove("snapshots/" + first.ID.String())

@@ -401,7 +401,7 @@ func TestOnlyWhatIsOfNoUseBehindACrashIsNotDurable(t *testing.T) {
 	first := mustBack(t, r, "a", files{"x": "1"})
 	mustBack(t, r, "a", files{"x": "2"})
 	mustForget(t, r, ForgetOptions{}, first)
-	if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
+	if _, err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	mustForget(t, r, ForgetOptions{Now: true}, first)

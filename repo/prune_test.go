@@ -140,7 +140,7 @@ func TestUndelete(t *testing.T) {
 	if _, err := r.Find(t.Context(), first.ID.String(), Filter{}); !errors.Is(err, ErrNoSnapshot) {
 		t.Errorf("forgotten snapshot is found: %v", err)
 	}
-	if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
+	if _, err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Find(t.Context(), first.ID.String(), Filter{})
@@ -156,7 +156,7 @@ func TestUndelete(t *testing.T) {
 	mustForget(t, r, ForgetOptions{}, first)
 	c.sleep(5 * 24 * time.Hour)
 	mustPrune(t, r, PruneOptions{})
-	if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
+	if _, err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
 		t.Fatal(err)
 	}
 	c.sleep(30 * 24 * time.Hour)
@@ -166,7 +166,7 @@ func TestUndelete(t *testing.T) {
 		t.Errorf("left: %q", left)
 	}
 	mustForget(t, r, ForgetOptions{Now: true}, first)
-	if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); !errors.Is(err, ErrNoSnapshot) {
+	if _, err := r.Undelete(t.Context(), []SnapshotID{first.ID}); !errors.Is(err, ErrNoSnapshot) {
 		t.Errorf("undelete after forget --now: %v", err)
 	}
 }

@@ -46,8 +46,20 @@ func hasParity(ctx context.Context, store lister, mode ParityMode) (bool, error)
 	if mode != ParityAuto {
 		return mode == ParityOn, nil
 	}
+	has, err := hasAny(ctx, store, copyPrefix)
+	if raw, ok := store.(Store); ok && !has && err == nil {
+		// Where asking costs next to nothing, copies that are lost to the last do not end the protection.
+		if folder, isLocal := able[*local.Store](raw); isLocal {
+			return hasAny(ctx, folder, parityPrefix)
+		}
+	}
+	return has, err
+}
+
+// hasAny reports whether there is a file with the prefix.
+func hasAny(ctx context.Context, store lister, prefix string) (bool, error) {
 	found := errors.New("found")
-	err := store.List(ctx, copyPrefix, func(string, int64, time.Time) error { return found })
+	err := store.List(ctx, prefix, func(string, int64, time.Time) error { return found })
 	if errors.Is(err, found) {
 		return true, nil
 	}

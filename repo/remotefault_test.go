@@ -133,7 +133,7 @@ func TestSpoiledWaysLoseNothing(t *testing.T) {
 			delete(f, "file1")
 			second := mustBack(t, r, "a", f)
 			mustForget(t, r, ForgetOptions{}, first)
-			if err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
+			if _, err := r.Undelete(t.Context(), []SnapshotID{first.ID}); err != nil {
 				t.Fatal(err)
 			}
 			mustForget(t, r, ForgetOptions{Now: true}, first)

@@ -250,7 +250,7 @@ func TestForgetThatStalls(t *testing.T) {
 		slow := reopen(t, s.slow, s.clock.options())
 		mustForget(t, slow, ForgetOptions{AllowAll: true}, gone)
 		r = reopen(t, s.store, s.clock.options())
-		if err := r.Undelete(t.Context(), []SnapshotID{gone.ID}); err != nil {
+		if _, err := r.Undelete(t.Context(), []SnapshotID{gone.ID}); err != nil {
 			t.Errorf("stalled at %s %s: undelete: %v", at.op, at.prefix, err)
 			continue
 		}

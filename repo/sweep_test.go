@@ -80,7 +80,7 @@ func (d *drill) run(ctx context.Context, s Store) error {
 	if _, err := r.Forget(ctx, []SnapshotID{first.ID}, ForgetOptions{}); err != nil {
 		return err
 	}
-	if err := r.Undelete(ctx, []SnapshotID{first.ID}); err != nil {
+	if _, err := r.Undelete(ctx, []SnapshotID{first.ID}); err != nil {
 		return err
 	}
 	if _, err := r.Forget(ctx, []SnapshotID{first.ID}, ForgetOptions{}); err != nil {

@@ -49,24 +49,31 @@ func (r *Repo) listTimes(ctx context.Context, from lister, prefix string) (map[p
 	return out, nil
 }
 
-// Undelete brings snapshots back from the trash. The error wraps ErrNoSnapshot if one is not there, and
-// ErrDamaged if what it needs has gone.
-func (r *Repo) Undelete(ctx context.Context, ids []SnapshotID) error {
+// Undelete brings snapshots back from the trash, and returns those that are back. One that cannot be brought back keeps
+// no other in the trash. The error wraps ErrNoSnapshot if one is not there, and ErrDamaged if what it needs has gone.
+func (r *Repo) Undelete(ctx context.Context, ids []SnapshotID) (back []SnapshotID, err error) {
 	w, err := r.beginWriting(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var back []string
+	var errs []error
+	entry := LogEntry{What: "undelete"}
 	for _, id := range ids {
-		if err := r.undelete(ctx, w, id); err != nil {
-			return fmt.Errorf("undelete snapshot %s: %w", short(id), err)
+		if ctx.Err() != nil {
+			errs = append(errs, context.Cause(ctx))
+			break
 		}
-		back = append(back, id.String())
+		if err := r.undelete(ctx, w, id); err != nil {
+			errs = append(errs, fmt.Errorf("undelete snapshot %s: %w", short(id), err))
+			continue
+		}
+		back = append(back, id)
+		entry.Snapshots = append(entry.Snapshots, id.String())
 	}
-	if len(back) == 0 {
-		return nil
+	if len(back) > 0 {
+		errs = append(errs, r.note(context.WithoutCancel(ctx), entry))
 	}
-	return r.note(ctx, LogEntry{What: "undelete", Snapshots: back})
+	return back, errors.Join(errs...)
 }
 
 func (r *Repo) undelete(ctx context.Context, w *writing, id SnapshotID) error {

@@ -65,11 +65,12 @@ func (a *app) ensureDefault(ctx context.Context, at place) error {
 }
 
 func isMade(at place) (bool, error) {
-	_, err := os.Lstat(filepath.Join(at.location, "snap.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	for _, name := range []string{"snap.json", "copy/snap.json"} {
+		if _, err := os.Lstat(filepath.Join(at.location, name)); !errors.Is(err, fs.ErrNotExist) {
+			return err == nil, err
+		}
 	}
-	return err == nil, err
+	return false, nil
 }
 
 // lockConfig locks the user's configuration folder, which it makes if need be. Where

@@ -76,6 +76,10 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forge
 	default:
 		err = a.forgetNamed(ctx, r, words, f)
 	}
+	if errors.Is(err, errDeclined) {
+		a.notef("nothing was changed")
+		return nil
+	}
 	if err == nil && !f.prune && !f.dryRun {
 		_, err = a.keepLocks(ctx, r, repo.LockOptions{})
 	}
@@ -149,12 +153,19 @@ func (a *app) carryOut(ctx context.Context, r *repo.Repo, plan *repo.ForgetPlan,
 		return err
 	}
 	if !f.yes && terminal(a.stdin) && terminal(a.stderr) {
-		if ok, err := a.confirm(fmt.Sprintf("forget %s?", term.Count(int64(len(ids)), "snapshot"))); !ok || err != nil {
+		ok, err := a.confirm(fmt.Sprintf("forget %s?", term.Count(int64(len(ids)), "snapshot")))
+		if err != nil {
 			return err
+		}
+		if !ok {
+			return errDeclined
 		}
 	}
 	return a.forgetAll(ctx, r, ids, why, f)
 }
+
+// errDeclined says that a person was asked and said no.
+var errDeclined = errors.New("declined")
 
 // confirm asks a person.
 func (a *app) confirm(question string) (bool, error) {

@@ -243,7 +243,11 @@ func (a *app) openStore(ctx context.Context, at place, past bool) (repo.Store, e
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := store.Stat(ctx, "snap.json"); errors.Is(err, fs.ErrNotExist) {
+	_, _, err = store.Stat(ctx, "snap.json")
+	if errors.Is(err, fs.ErrNotExist) { // its copy opens the repository, for a repair above all
+		_, _, err = store.Stat(ctx, "copy/snap.json")
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		store.Close()
 		return nil, notHere(at, repo.ErrNoRepository)
 	} else if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,8 +37,11 @@ that can be brought back.`,
 
 func (a *app) undelete(ctx context.Context, r *repo.Repo, words []string, f repo.Filter, all bool) error {
 	trash, err := r.Trash(ctx, f)
-	if err != nil {
+	if err != nil && (len(trash) == 0 || ctx.Err() != nil) {
 		return err
+	}
+	if err != nil {
+		a.warn(fmt.Sprintf("some forgotten snapshots cannot be read: %v", err))
 	}
 	if len(words) == 0 && !all {
 		return a.listTrash(trash)
@@ -55,17 +59,20 @@ func (a *app) undelete(ctx context.Context, r *repo.Repo, words []string, f repo
 		}
 		ids = append(ids, id)
 	}
-	if err := r.Undelete(ctx, ids); err != nil {
-		return err
+	back, err := r.Undelete(ctx, ids)
+	if err != nil && len(back) > 0 && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %d of %s were brought back: %w", errPartial, len(back), term.Count(int64(len(ids)), "snapshot"), err)
 	}
 	if a.global.json {
-		return a.jsonLine(struct {
+		return errors.Join(err, a.jsonLine(struct {
 			MessageType string `json:"message_type"`
 			Undeleted   int    `json:"undeleted_snapshots"`
-		}{"summary", len(ids)})
+		}{"summary", len(back)}))
 	}
-	a.printf("brought back %s", term.Count(int64(len(ids)), "snapshot"))
-	return nil
+	if err == nil || len(back) > 0 {
+		a.printf("brought back %s", term.Count(int64(len(back)), "snapshot"))
+	}
+	return err
 }
 
 // inTrash finds the snapshot whose id begins with word.

@@ -556,7 +556,7 @@ func (m *machine) undelete(ctx context.Context) {
 		return
 	}
 	m.w.count(func(c *simCounts) { c.undeletes++ })
-	err := m.repo.Undelete(ctx, []repo.SnapshotID{trash[m.rng.IntN(len(trash))].ID})
+	_, err := m.repo.Undelete(ctx, []repo.SnapshotID{trash[m.rng.IntN(len(trash))].ID})
 	m.expect("undelete", err, repo.ErrNoSnapshot, repo.ErrDamaged)
 }
 
