@@ -24,7 +24,9 @@ var ErrOtherRepository = errors.New("this is another repository")
 
 // ReplicateOptions say how a repository is replicated. The zero value means defaults.
 type ReplicateOptions struct {
-	DryRun   bool
+	DryRun bool
+	// WarmUp, if not nil, is called before ReplicateBlind reads packs of file data. Replicate has that of the first site's Options.
+	WarmUp   WarmUpFunc
 	Progress *ReplicateProgress // counted up while it runs, if not nil
 }
 
@@ -70,6 +72,7 @@ const (
 type fetcher struct {
 	from, to Store
 	dryRun   bool
+	warmUp   WarmUpFunc
 	progress *ReplicateProgress
 
 	mu     sync.Mutex // guards result
@@ -80,7 +83,7 @@ func newFetcher(from, to Store, o ReplicateOptions) *fetcher {
 	if o.Progress == nil {
 		o.Progress = &ReplicateProgress{}
 	}
-	return &fetcher{from: from, to: to, dryRun: o.DryRun, progress: o.Progress, result: &ReplicateResult{}}
+	return &fetcher{from: from, to: to, dryRun: o.DryRun, warmUp: o.WarmUp, progress: o.Progress, result: &ReplicateResult{}}
 }
 
 // read returns the bytes of a file, which match its name. The error wraps ErrDamaged if they do not.
@@ -118,6 +121,9 @@ func (f *fetcher) fetch(ctx context.Context, file storeFile) ([]byte, error) {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // removed since it was listed
+	}
+	if errors.Is(err, ErrArchived) {
+		return nil, fmt.Errorf("first site: %w", err) // it is whole
 	}
 	if err != nil {
 		f.mu.Lock()
@@ -189,6 +195,15 @@ func (f *fetcher) fetchMissing(ctx context.Context, prefix string) error {
 	files, err := f.missing(ctx, prefix)
 	if err != nil {
 		return err
+	}
+	if prefix == "data/" && f.warmUp != nil && len(files) > 0 && !f.dryRun {
+		names := make([]string, len(files))
+		for i, file := range files {
+			names[i] = file.name
+		}
+		if err := f.warmUp(ctx, names); err != nil {
+			return fmt.Errorf("packs cannot be made readable: %w", err)
+		}
 	}
 	return f.fetchAll(ctx, files, nil)
 }

@@ -371,6 +371,15 @@ func (p *puller) pullData(ctx context.Context, root pack.ChunkID) error {
 	if err != nil {
 		return err
 	}
+	var away []pack.ID
+	for id := range needed {
+		if p.here.find(id) == nil {
+			away = append(away, id)
+		}
+	}
+	if err := p.from.warmUp(ctx, away); err != nil {
+		return fmt.Errorf("first site: %w", err)
+	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(fetchesAtOnce)
 	for _, id := range needed {

@@ -59,7 +59,7 @@ type Options struct {
 	// the snapshots. Its backups share what is the same for each: what was
 	// decoded, a session, a content key, and for a quarter of an hour a listing of all packs.
 	OneRun bool
-	// WarmUp, if not nil, is called before packs of file data are read in bulk: by Restore, Check, Copy from this repository, Prune when it copies, and
+	// WarmUp, if not nil, is called before packs of file data are read in bulk: by Restore, Check, Copy and Replicate from this repository, Prune when it copies, and
 	// the method WarmUp.
 	WarmUp WarmUpFunc
 	// AcceptRollback takes the repository as it is, whatever was seen before.

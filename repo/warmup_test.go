@@ -132,6 +132,30 @@ func TestPacksAreWarmedUpBeforeTheyAreRead(t *testing.T) {
 		t.Error(err)
 	}
 	same("copy", 4, total-1)
+	for _, blind := range []bool{false, true} {
+		to := mem.New(nil)
+		if err := StartReplica(t.Context(), store, to); err != nil {
+			t.Fatal(err)
+		}
+		var result *ReplicateResult
+		var err error
+		if blind {
+			result, err = ReplicateBlind(t.Context(), store, to, ReplicateOptions{WarmUp: store.warmUp})
+		} else {
+			result, err = reopen(t, to, Options{}).Replicate(t.Context(), open(), ReplicateOptions{})
+		}
+		if err != nil || result.Partial() {
+			t.Errorf("replicate: %+v, %v", result, err)
+		}
+		same("replicate", 4, total)
+	}
+	cold := mem.New(nil)
+	if err := StartReplica(t.Context(), store, cold); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := ReplicateBlind(t.Context(), store, cold, ReplicateOptions{}); !errors.Is(err, ErrArchived) || len(result.Damaged) != 0 {
+		t.Errorf("packs in an archive: %+v, %v", result, err)
+	}
 	if _, err := made.Forget(t.Context(), []SnapshotID{s.ID}, ForgetOptions{Now: true}); err != nil {
 		t.Fatal(err)
 	}

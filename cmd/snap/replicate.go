@@ -61,7 +61,7 @@ func (a *app) replicate(ctx context.Context, f *fromFlags, dryRun, noKey bool) e
 		return err
 	}
 	defer to.Close()
-	o := repo.ReplicateOptions{DryRun: dryRun, Progress: &repo.ReplicateProgress{}}
+	o := repo.ReplicateOptions{DryRun: dryRun, WarmUp: a.warmUp(fromPlace.location), Progress: &repo.ReplicateProgress{}}
 	result, err := a.replicateTo(ctx, at, to, from, o, noKey)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (a *app) replicateTo(ctx context.Context, at place, to, from repo.Store, o 
 		return nil, notHere(at, err)
 	}
 	defer r.Close()
-	opts.CacheDir = "" // the cache is the one of the second site
+	opts.CacheDir, opts.WarmUp = "", o.WarmUp // the cache is the one of the second site
 	first, err := repo.Open(ctx, from, credential, opts)
 	if err != nil {
 		return nil, fmt.Errorf("first site: %w", err)
