@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,6 +165,9 @@ const maxListBytes = 1 << 30
 
 // paths returns the paths of the arguments and of the files that name some.
 func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
+	for _, arg := range args {
+		a.warnOfLink(arg)
+	}
 	paths := append([]string(nil), args...)
 	for _, name := range w.filesFrom {
 		more, err := a.globsFrom(name)
@@ -189,7 +193,35 @@ func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
 		}
 		paths = append(paths, pieces(data, "\x00")...)
 	}
+	for i, path := range paths {
+		if !endsInSlash(path) {
+			continue
+		}
+		// A link with a slash behind it stands for the folder that it leads to, here as elsewhere.
+		info, err := os.Lstat(filepath.Clean(path))
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			continue
+		}
+		if paths[i], err = filepath.EvalSymlinks(path); err != nil {
+			return nil, fmt.Errorf("backup: root %q: %w: %w", path, repo.ErrRootMissing, err)
+		}
+	}
 	return paths, nil
+}
+
+func endsInSlash(path string) bool { return strings.HasSuffix(path, "/") || strings.HasSuffix(path, "/.") }
+
+// warnOfLink warns of a path that is a link to a folder: all that is saved of it is the link.
+func (a *app) warnOfLink(path string) {
+	if endsInSlash(path) {
+		return
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		a.warn(fmt.Sprintf("%s is a link, and is saved as one, without the folder that it leads to; with a slash behind it the folder is saved", term.Name(path)))
+	}
 }
 
 func (a *app) readList(name string) ([]byte, error) {
