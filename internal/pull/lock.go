@@ -8,7 +8,8 @@ import (
 	"github.com/snapkeep/snap/internal/snapshot"
 )
 
-// lock keeps a second pull of a source away. It is given back when this process ends, however that happens.
+// lock keeps a second pull of a source away, and fails with ErrRunning if it is the second. It is given back when this process ends, however that
+// happens. Where the file system knows no locks there is none.
 func (p *Puller) lock(name string) (unlock func(), err error) {
 	if p.StateDir == "" {
 		return func() {}, nil
@@ -21,9 +22,15 @@ func (p *Puller) lock(name string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err == syscall.EWOULDBLOCK {
 		f.Close()
 		return nil, ErrRunning
+	}
+	if err != nil {
+		p.log.Warn("a second pull of the source would not be noticed", "source", name, "error", err)
 	}
 	return func() { f.Close() }, nil
 }

@@ -103,12 +103,14 @@ func (p *Puller) pull(ctx context.Context, name string) *Result {
 	begin := p.now()
 	defer func() { r.Duration = p.now().Sub(begin) }()
 	unlock, err := p.lock(name)
-	if err != nil {
+	if errors.Is(err, ErrRunning) {
 		r.Err = err
 		return r
 	}
-	defer unlock()
-	contained(r, func() { p.withHooks(ctx, &c, r) })
+	if err == nil {
+		defer unlock()
+	}
+	contained(r, func() { p.withHooks(ctx, &c, r, err) })
 	return r
 }
 
@@ -122,8 +124,8 @@ func contained(r *Result, do func()) {
 	do()
 }
 
-// withHooks pulls between the hooks.
-func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
+// withHooks pulls between the hooks, unless there is an error already.
+func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result, failed error) {
 	timeout := c.Hooks.Timeout.Or(config.DefaultHookTimeout)
 	always := context.WithoutCancel(ctx)
 	note := func(err error) {
@@ -133,6 +135,9 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result) {
 	}
 	defer func() { note(runHooks(always, c.Hooks.Finally, timeout, r.environment(), false)) }()
 	contained(r, func() {
+		if r.Err = failed; r.Err != nil {
+			return
+		}
 		if r.Err = runHooks(ctx, c.Hooks.Before, timeout, r.environment(), true); r.Err == nil {
 			r.Err = p.guarded(ctx, c, r)
 		}

@@ -174,6 +174,7 @@ func TestHooks(t *testing.T) {
 		{"a hook takes too long", good + all(`, ["sh", "-c", "sleep 1000 & sleep 1000"]`) + "  timeout: 1s\n", t.Context(), false, []string{"before x", "failure x failure", "finally x failure"}, "more than 1s"},
 		{"a hook leaves something in the background", good + all(`, ["sh", "-c", "sleep 7 &"]`), t.Context(), false, []string{"before x", "success x success made", "finally x success made"}, ""},
 		{"cancelled", good + all(""), cancelled, false, []string{"failure x failure", "finally x failure"}, "canceled"},
+		{"no place for the lock", good + all(""), t.Context(), false, []string{"failure x failure", "finally x failure"}, "not a directory"},
 		{"a panic", good + all(""), t.Context(), true, []string{"before x", "failure x failure", "finally x failure"}, "internal error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -184,6 +185,9 @@ func TestHooks(t *testing.T) {
 			p := puller(t, vault(t, repo.CreateOptions{}), map[string]config.Source{"x": parse(t, test.fields)})
 			if test.noRepo {
 				p.Repo = nil
+			}
+			if test.err == "not a directory" {
+				p.StateDir = dir + "/file"
 			}
 			res := p.Run(test.ctx, []string{"x"}, nil)[0]
 			if (res.Err == nil) != (test.err == "") || (res.Err != nil && !strings.Contains(res.Err.Error(), test.err)) {
