@@ -84,7 +84,9 @@ func TestMissingPackIsNoMissingFile(t *testing.T) {
 // unlistable is a source with a folder that cannot be listed.
 type unlistable struct{ files }
 
-func (s unlistable) Root(context.Context) (Dir, error) { return unlistableDir{memDir{s.files, ""}}, nil }
+func (s unlistable) Root(context.Context) (Dir, error) {
+	return unlistableDir{memDir{s.files, ""}}, nil
+}
 
 type unlistableDir struct{ memDir }
 

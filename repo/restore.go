@@ -26,6 +26,8 @@ type (
 	RestoreProgress = restore.Progress
 	// RestoreResult tells what a restore did.
 	RestoreResult = restore.Result
+	// AttributeError is a problem of a restore: an attribute of a file could not be set.
+	AttributeError = restore.AttributeError
 )
 
 // The ways to treat files that exist.

@@ -66,6 +66,10 @@ func (a *app) backupProblem(p repo.Problem) {
 // problemText names the file and the reason, without saying the path twice.
 func problemText(path string, err error) string {
 	var reason syscall.Errno
+	var attribute *repo.AttributeError
+	if errors.As(err, &attribute) {
+		return fmt.Sprintf("%s: %s: %v", term.Name(path), strings.TrimSpace(string(attribute.Attribute)+" "+term.Name(attribute.Name)), attribute.Err)
+	}
 	if errors.As(err, &reason) {
 		err = reason
 	}

@@ -209,7 +209,9 @@ func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
 	return paths, nil
 }
 
-func endsInSlash(path string) bool { return strings.HasSuffix(path, "/") || strings.HasSuffix(path, "/.") }
+func endsInSlash(path string) bool {
+	return strings.HasSuffix(path, "/") || strings.HasSuffix(path, "/.")
+}
 
 // warnOfLink warns of a path that is a link to a folder: all that is saved of it is the link.
 func (a *app) warnOfLink(path string) {

@@ -10,6 +10,7 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/filter"
+	"github.com/snapkeep/snap/internal/target"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/pack"
 )
@@ -70,6 +71,9 @@ type Item struct {
 	Kind   tree.Kind // 0 if the file was deleted
 	Size   int64     // of a regular file, in bytes
 }
+
+// AttributeError is a problem that says which attribute of a file could not be set.
+type AttributeError = target.AttributeError
 
 // Progress counts what a running restore has done.
 type Progress struct {

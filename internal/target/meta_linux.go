@@ -192,7 +192,7 @@ func (s *subject) setXattrs(e *tree.Entry, want func(name string) bool) {
 	}
 	for _, x := range e.Xattrs {
 		if want(x.Name) {
-			s.note(Xattr, x.Name, inode.SetXattr(s.fd, s.isPath, x))
+			s.note(Xattr, x.Name, s.writable(x.Name, func() error { return inode.SetXattr(s.fd, s.isPath, x) }))
 		}
 	}
 }
@@ -211,11 +211,25 @@ func (s *subject) removeXattrs(e *tree.Entry) {
 		if !ownXattr(x.Name) || hasXattr(e, x.Name) {
 			continue
 		}
-		s.note(Xattr, x.Name, inode.RemoveXattr(s.fd, s.isPath, x.Name))
+		s.note(Xattr, x.Name, s.writable(x.Name, func() error { return inode.RemoveXattr(s.fd, s.isPath, x.Name) }))
 		if x.Name == aclAccess {
 			s.mode = unknownMode // the mode's group bits were the ACL's mask
 		}
 	}
+}
+
+// writable calls set, which changes an attribute. Those of the user need the right to write to the file, which a file that was there before may not
+// give its owner: it has it then until its mode is set.
+func (s *subject) writable(name string, set func() error) error {
+	err := set()
+	if !errors.Is(err, fs.ErrPermission) || !strings.HasPrefix(name, "user.") || !s.old || s.isPath || s.mode == unknownMode || s.mode&0o200 != 0 {
+		return err
+	}
+	if s.chmod(s.mode|0o600) != nil {
+		return err
+	}
+	s.mode |= 0o600
+	return set()
 }
 
 func ownXattr(name string) bool {
