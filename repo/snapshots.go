@@ -267,12 +267,55 @@ func short(id pack.ID) string { return id.String()[:8] }
 // Find returns the snapshot that a word stands for among those that the filter selects:
 // an id or the beginning of one, latest, latest~N (the N-th before it), or a date
 // (2006-01-02, also with a time of day, in local time): the newest snapshot until then. The
-// error wraps ErrNoSnapshot or ErrAmbiguous.
+// error wraps ErrNoSnapshot or ErrAmbiguous. Where the record of a snapshot cannot be read, which may be the one that is meant, or newer, that is the
+// error.
 func (r *Repo) Find(ctx context.Context, word string, f Filter) (*Snapshot, error) {
-	all, err := r.shownSnapshots(ctx)
-	if err != nil && len(all) == 0 {
-		return nil, err
+	all, unread := r.shownSnapshots(ctx)
+	if unread != nil && (len(all) == 0 || ctx.Err() != nil) {
+		return nil, unread
 	}
+	s, err := find(all, word, f)
+	if unread == nil || s != nil && isIDOf(s, word) {
+		return s, err
+	}
+	if doubt := r.doubt(ctx, all, s, word, unread); doubt != nil {
+		return nil, doubt
+	}
+	return s, err
+}
+
+// doubt returns an error that wraps unread if a snapshot that is not in all, because its record could not be read, may be what a word stands for,
+// where s was found. What was stored before s is not newer.
+func (r *Repo) doubt(ctx context.Context, all []*Snapshot, s *Snapshot, word string, unread error) error {
+	times, err := r.listTimes(ctx, r.store, sealed.Snapshot.Prefix)
+	if err != nil {
+		return err
+	}
+	var since time.Time
+	if s != nil {
+		since = times[s.ID]
+	}
+	for _, known := range all {
+		delete(times, known.ID)
+	}
+	_, isDate := parseDate(word)
+	_, isLatest := parseLatest(word)
+	for id, at := range times {
+		if strings.HasPrefix(id.String(), word) {
+			return unread
+		}
+		if (isLatest || isDate) && !at.Before(since) {
+			return fmt.Errorf("%q: a snapshot that may be meant cannot be read; name one by its id: %w", word, unread)
+		}
+	}
+	r.log.Warn("some snapshots cannot be read", "error", unread)
+	return nil
+}
+
+func isIDOf(s *Snapshot, word string) bool { return strings.HasPrefix(s.ID.String(), word) }
+
+// find returns what Find does of the snapshots that can be read.
+func find(all []*Snapshot, word string, f Filter) (*Snapshot, error) {
 	if s, err := findByID(all, word); s != nil || err != nil {
 		return s, err
 	}

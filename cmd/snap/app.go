@@ -38,6 +38,7 @@ type app struct {
 	out    *bufio.Writer
 	meter  *progress.Meter
 	warned map[string]bool // messages that were printed already
+	unread error           // why some snapshots are not among those that the command works with
 }
 
 // run runs the program and returns its exit code.
@@ -49,6 +50,9 @@ func run(ctx context.Context, s system) int {
 	root.SetOut(a.out)
 	root.SetErr(s.stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = a.unreadError()
+	}
 	for i := len(a.close) - 1; i >= 0; i-- {
 		err = errors.Join(err, a.close[i]())
 	}

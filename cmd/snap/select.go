@@ -68,7 +68,7 @@ func (a *app) some(ctx context.Context, r *repo.Repo, words []string, f repo.Fil
 }
 
 // list returns the snapshots that the filter selects. Damaged ones are warned of, as long as
-// others can be read.
+// others can be read: the command ends with unreadError then.
 func (a *app) list(ctx context.Context, r *repo.Repo, f repo.Filter) ([]*repo.Snapshot, error) {
 	all, err := r.Snapshots(ctx, f)
 	if err != nil && (len(all) == 0 || ctx.Err() != nil) {
@@ -76,8 +76,24 @@ func (a *app) list(ctx context.Context, r *repo.Repo, f repo.Filter) ([]*repo.Sn
 	}
 	if err != nil {
 		a.warn(fmt.Sprintf("some snapshots cannot be read: %v", err))
+		a.mu.Lock()
+		a.unread = err
+		a.mu.Unlock()
 	}
 	return all, nil
+}
+
+// unreadError says at the end that a command did not see all snapshots.
+func (a *app) unreadError() error {
+	if a.unread == nil {
+		return nil
+	}
+	a.safe = "" // the message says what was done
+	code := exitPartial
+	if repo.IsDamage(a.unread) {
+		code = exitDamage
+	}
+	return fail(code, "some snapshots cannot be read; the rest is shown, or was done").withHint("find out how much is affected: snap check; what can be mended is by: snap repair")
 }
 
 // parseTime parses what --time may be.
