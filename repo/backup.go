@@ -83,7 +83,7 @@ type BackupOptions struct {
 	Reread func(path string) bool
 	// SkipIfUnchanged makes no snapshot if its tree would be that of the parent.
 	SkipIfUnchanged bool
-	// AllowEmpty permits a snapshot without any file.
+	// AllowEmpty permits a snapshot of a source of which no file could be read.
 	AllowEmpty bool
 	// DryRun reads everything and writes nothing.
 	DryRun bool

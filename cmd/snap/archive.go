@@ -53,7 +53,11 @@ func (l *leftOut) err() error {
 }
 
 // fileNumber tells files with several names from each other.
-type fileNumber struct{ device, inode uint64 }
+type fileNumber struct {
+	device, inode uint64
+	kind          tree.Kind // and the size: a number may be used again while a backup runs
+	size          int64
+}
 
 // writeTar returns how many files and folders were left out.
 func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, w io.Writer) (leftOut, error) {
@@ -91,7 +95,7 @@ func (d *tarDump) add(ctx context.Context, a *app, name string, x *repo.Entry) e
 		d.left.file(name)
 		return nil
 	}
-	number := fileNumber{x.Device, x.Inode}
+	number := fileNumber{x.Device, x.Inode, x.Kind, x.Size}
 	if first, ok := d.seen[number]; ok && x.Links > 1 && x.Kind != tree.Directory {
 		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 	} else if x.Links > 1 && x.Kind != tree.Directory {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/snapkeep/snap/internal/nss"
 	"github.com/snapkeep/snap/internal/progress"
+	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/term"
 	"github.com/snapkeep/snap/repo"
 	"github.com/spf13/cobra"
@@ -36,7 +37,7 @@ func (f *backupFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVarP(&f.force, "force", "f", false, "read all files again, even unchanged ones")
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "read everything, write nothing")
 	fs.BoolVar(&f.skipUnchanged, "skip-if-unchanged", false, "make no snapshot if nothing changed")
-	fs.BoolVar(&f.allowEmpty, "allow-empty", false, "make a snapshot even if no file could be read")
+	fs.BoolVar(&f.allowEmpty, "allow-empty", false, "make a snapshot even if no file is found or could be read")
 	fs.IntVar(&f.readers, "read-concurrency", 0, "read `n` large files at a time (default 2; SNAP_READ_CONCURRENCY)")
 	fs.BoolVar(&f.noScan, "no-scan", false, "accepted for scripts: nothing is counted in advance")
 	fs.Lookup("no-scan").Hidden = true
@@ -149,6 +150,14 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 		o.Item = a.backupItem
 	}
 	o.Problem = a.backupProblem
+	emptied := false
+	o.Check = func(s, previous *repo.Snapshot) error {
+		emptied = !f.allowEmpty && isEmptied(s, previous)
+		if emptied {
+			s.Marks, s.Why = append(s.Marks, snapshot.MarkSuspicious), "no file was found, where the snapshots before have some"
+		}
+		return nil
+	}
 	total := estimate{repo: r, source: o.SourceName}
 	stop := a.watch(func() progress.State { return total.add(ctx, backupState(p)) }, func(s progress.State) any { return newStatus(s) })
 	result, err := r.Backup(ctx, o)
@@ -164,10 +173,23 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 	if err == nil && result.Snapshot != nil {
 		err = a.lockSnapshots(ctx, r, []repo.SnapshotID{result.Snapshot.ID})
 	}
+	if err == nil && emptied {
+		a.safe = "" // the message says what was made
+		return fail(exitRootMissing, "no file was found, where the snapshots before have some; the snapshot is marked suspicious, and nothing of this source is forgotten by rule until a good one is made").
+			withHint("check the path; is the disk mounted? if there shall be none: --allow-empty")
+	}
 	if err == nil && result.Partial {
 		return fmt.Errorf("%w: %s could not be read; the snapshot holds the rest", errPartial, term.Count(result.Summary.Unreadable, "file or folder"))
 	}
 	return err
+}
+
+// isEmptied reports whether a snapshot has no file while those before it have: a disk may not be mounted.
+func isEmptied(s, previous *repo.Snapshot) bool {
+	if s.Summary == nil || s.Summary.Files > 0 || previous == nil || previous.Summary == nil {
+		return false
+	}
+	return previous.Summary.Files > 0 || previous.HasMark(snapshot.MarkSuspicious)
 }
 
 // absolute returns paths as absolute ones.
