@@ -12,6 +12,7 @@ import (
 	"github.com/snapkeep/snap/internal/enrol"
 	"github.com/snapkeep/snap/internal/pull"
 	"github.com/snapkeep/snap/internal/term"
+	"github.com/snapkeep/snap/repo"
 	"github.com/spf13/cobra"
 )
 
@@ -39,18 +40,7 @@ The exit code is 1 if something was allowed that should not be.`,
 		Args:        between(1, -1, "sources"),
 		Annotations: safe("nothing was changed"),
 		RunE:        func(c *cobra.Command, args []string) error { return a.sourceAudit(c.Context(), args) },
-	}, &cobra.Command{
-		Use:   "list",
-		Short: "List the sources, with their last snapshots",
-		Long: `List the sources of the configuration, each with its last snapshot that is not
-suspicious, and whether it is due.`,
-		Example:     "  snap source list",
-		Args:        noArgs,
-		Annotations: safe("nothing was changed"),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withPuller(c.Context(), func(p *pull.Puller) error { return a.sourceList(c.Context(), p) })
-		},
-	}, &cobra.Command{
+	}, a.sourceListCommand(), &cobra.Command{
 		Use:         "show SOURCE",
 		Short:       "Show what is configured of a source, with the defaults filled in",
 		Example:     "  snap source show web1",
@@ -69,6 +59,34 @@ there, and which file systems and databases there are that nobody has configured
 		RunE:        func(c *cobra.Command, args []string) error { return a.sourceTest(c.Context(), args) },
 	})
 	return c
+}
+
+func (a *app) sourceListCommand() *cobra.Command {
+	var overdue bool
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List the sources, with their last snapshots",
+		Long: `List the sources of the configuration, each with its last snapshot that is not
+suspicious, and whether it is due.
+
+--overdue is for a watchman: it lists only sources whose last good snapshot is older
+than twice the time after which they are due, or which have none, and ends with exit
+code 32 if there are some. That tells of pulls that failed, and of pulls that nobody
+started.`,
+		Example:     "  snap source list\n  snap source list --overdue",
+		Args:        noArgs,
+		Annotations: safe("nothing was changed"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withPuller(c.Context(), func(p *pull.Puller) error { return a.sourceList(c.Context(), p, overdue) })
+		},
+	}
+	c.Flags().BoolVar(&overdue, "overdue", false, "list only sources without a good snapshot for twice as long as they ask for; exit code 32 if there are some")
+	return c
+}
+
+// isOverdue reports whether a source has had no good snapshot for twice as long as it asks for, or has one of a time to come.
+func isOverdue(c *config.Source, last *repo.Snapshot, now time.Time) bool {
+	return last == nil || now.Sub(last.Time) > 2*c.Every.Or(config.DefaultEvery) || last.Time.After(now.Add(c.Every.Or(config.DefaultEvery)))
 }
 
 // sourcesNamed returns sources of the configuration by name.
@@ -98,9 +116,10 @@ type sourceLine struct {
 	Snapshot    string     `json:"snapshot_id,omitempty"`
 	Time        *time.Time `json:"time,omitempty"`
 	Due         bool       `json:"due"`
+	Overdue     bool       `json:"overdue"`
 }
 
-func (a *app) sourceList(ctx context.Context, p *pull.Puller) error {
+func (a *app) sourceList(ctx context.Context, p *pull.Puller, onlyOverdue bool) error {
 	due, err := p.Due(ctx)
 	if err != nil {
 		return err
@@ -110,9 +129,15 @@ func (a *app) sourceList(ctx context.Context, p *pull.Puller) error {
 		return err
 	}
 	table := term.NewTable("Source", "Address", "Transport", "Last good", "Due", "What")
+	late := 0
 	for _, name := range slices.Sorted(maps.Keys(p.Config.Sources)) {
 		c := p.Config.Sources[name]
-		line := sourceLine{MessageType: "source", Source: name, Address: c.Address, Transport: c.Transport, Paths: c.Paths, Due: slices.Contains(due, name)}
+		line := sourceLine{MessageType: "source", Source: name, Address: c.Address, Transport: c.Transport, Paths: c.Paths, Due: slices.Contains(due, name), Overdue: isOverdue(&c, last[name], time.Now())}
+		if line.Overdue {
+			late++
+		} else if onlyOverdue {
+			continue
+		}
 		when := "never"
 		if s := last[name]; s != nil {
 			line.Snapshot, line.Time = s.ID.String(), &s.Time
@@ -130,13 +155,16 @@ func (a *app) sourceList(ctx context.Context, p *pull.Puller) error {
 		}
 		table.Row(name, c.Address, c.Transport, when, yes(line.Due), strings.Join(what, "\n"))
 	}
-	if a.global.json {
-		return nil
+	if !a.global.json {
+		if err := table.Write(a.out); err != nil {
+			return err
+		}
+		a.printf("%s, %d due, %d overdue", term.Count(int64(len(p.Config.Sources)), "source"), len(due), late)
 	}
-	if err := table.Write(a.out); err != nil {
-		return err
+	if onlyOverdue && late > 0 {
+		return fail(exitOverdue, "no good snapshot for too long: %s", term.Count(int64(late), "source")).
+			withHint("see why: snap source test SOURCE, snap pull SOURCE; is the pull started at all?")
 	}
-	a.printf("%s, %d due", term.Count(int64(table.Len()), "source"), len(due))
 	return nil
 }
 
