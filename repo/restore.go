@@ -62,8 +62,8 @@ type RestoreOptions struct {
 
 	Overwrite OverwriteMode
 	// Delete removes, in folders that exist, what the snapshot does not have there, also what was
-	// left out of the backup. It does nothing in folders that merely lead to what was backed up.
-	// Nobody is asked.
+	// left out of the backup. It does nothing in folders that merely lead to what was backed up, nor in one on which a file system
+	// is mounted and which is empty in the snapshot. Nobody is asked.
 	Delete   bool
 	DryRun   bool // writes nothing, and tells what would be done
 	Verify   bool // reads every file again and compares it with the snapshot

@@ -56,7 +56,8 @@ All of a snapshot comes back with its paths below the target: /etc/hosts as
 FOLDER/etc/hosts. What a folder named by PATH holds comes directly into the target.
 
 Files that exist are replaced if they differ in size or time; see --overwrite.
-Nothing is deleted without --delete. Every attribute that could not be set is named
+Nothing is deleted without --delete. With it, what a backup left out goes as well, but not
+what is mounted on a folder that is empty in the snapshot. Every attribute that could not be set is named
 (exit code 3).`,
 		Example: `  snap restore latest --target /tmp/restored
   snap restore latest:/home/ann/Documents --target ~/Documents
