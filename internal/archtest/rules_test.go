@@ -102,7 +102,7 @@ github.com/hanwen/go-fuse/v2: cmd/snap
 # Keys and randomness.
 crypto: internal/durable internal/enrol internal/keyring internal/pull internal/seal internal/snapshot internal/sshconn internal/store/s3 internal/store/sftp internal/target internal/verifier pack repo
 filippo.io/age: internal/keyring internal/verifier internal/goldentest/generate cmd/snap
-golang.org/x/crypto/chacha20poly1305: internal/seal internal/verifier internal/vectortest/generate
+golang.org/x/crypto/chacha20poly1305: internal/keyring internal/seal internal/verifier internal/vectortest/generate
 golang.org/x/crypto/ssh: internal/enrol internal/keyring internal/sshconn internal/sshdtest cmd/snap
 github.com/zeebo/blake3: internal/agent internal/agenttest internal/source/agent index internal/check internal/chunks internal/keyring internal/parity internal/seal internal/snapshot internal/store/cached internal/tree internal/vectortest/generate internal/verifier pack
 

@@ -2,12 +2,13 @@ package keyring
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/snapkeep/snap/pack"
+	"golang.org/x/crypto/chacha20poly1305"
 )
 
 // SlotPrefix is what the names of all slots in the store begin with.
@@ -260,20 +262,15 @@ func (s *Slot) open(config *Config, credential *Credential) (*Secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := age.Decrypt(bytes.NewReader(s.age), age.NewInjectedFileKeyIdentity(fileKey))
+	plain, err := openPayload(fileKey, header, s.age)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrDamagedSlot, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamagedSlot, err)
 	}
-	plain := make([]byte, maxFileSize+1) // one that does not grow, and leaves no copies behind
 	defer clear(plain)
-	n, err := io.ReadFull(r, plain)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("%w: %v", ErrDamagedSlot, err)
-	}
 	if credential.writer {
-		blankIdentity(plain[:n])
+		blankIdentity(plain)
 	}
-	secrets, err := decodeSecrets(plain[:n], config, &s.file, credential.writer)
+	secrets, err := decodeSecrets(plain, config, &s.file, credential.writer)
 	if err != nil && !errors.Is(err, ErrNewer) && !errors.Is(err, ErrConfigSwapped) {
 		err = fmt.Errorf("%w: %w", ErrDamagedSlot, err)
 	}
@@ -281,4 +278,28 @@ func (s *Slot) open(config *Config, credential *Credential) (*Secrets, error) {
 		return nil, err
 	}
 	return secrets, nil
+}
+
+// payloadNonce is how many bytes of an age file's payload come before its first chunk.
+const payloadNonce = 16
+
+// openPayload decrypts the payload of an age file, of which header is the beginning, whose file key is known from it. It takes one chunk of age's STREAM, 64 KiB
+// at most, which is more than a slot has. The library would leave the secrets in two buffers of its own (age specification, C2SP, section "Payload").
+func openPayload(fileKey, header, file []byte) ([]byte, error) {
+	payload, ok := bytes.CutPrefix(file, header)
+	if !ok || len(payload) < payloadNonce+chacha20poly1305.Overhead {
+		return nil, errors.New("age file is cut off")
+	}
+	nonce, box := payload[:payloadNonce], payload[payloadNonce:]
+	key, err := hkdf.Key(sha256.New, fileKey, nonce, "payload", chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		return nil, err
+	}
+	last := [chacha20poly1305.NonceSize]byte{chacha20poly1305.NonceSize - 1: 1} // the first chunk, and the last
+	return aead.Open(make([]byte, 0, len(box)), last[:], box, nil)
 }
