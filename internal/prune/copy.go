@@ -131,7 +131,7 @@ func (c *Copier) add(ctx context.Context, to Stream, s pack.Segment, box []byte)
 	if err := p.w.Add(s.Kind, box, s.Chunks); err != nil {
 		return err
 	}
-	if p.w.Size() >= c.packSize {
+	if p.w.IsFull(c.packSize) {
 		return c.finish(ctx, p)
 	}
 	return nil
