@@ -34,8 +34,7 @@ const leastHeap = 4 << 20
 type collector struct {
 	mu      sync.Mutex // guards what follows
 	percent int        // of what is in use, above heapFloor
-	set     int        // what the runtime was told last
-	works   bool       // it has collected before
+	set     int        // what the runtime was told last; 0 if the environment says how hard
 }
 
 var garbage = &collector{percent: gcPercent}
@@ -65,7 +64,6 @@ func (c *collector) work() {
 	metrics.Read(live)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.works = true
 	c.use(live[0].Value.Uint64())
 }
 
@@ -85,7 +83,7 @@ func forPull() {
 	}
 	garbage.mu.Lock()
 	defer garbage.mu.Unlock()
-	if garbage.percent = pullGCPercent; garbage.works && garbage.set < pullGCPercent {
+	if garbage.percent = pullGCPercent; 0 < garbage.set && garbage.set < pullGCPercent {
 		garbage.set = pullGCPercent
 		debug.SetGCPercent(pullGCPercent)
 	}
