@@ -87,7 +87,7 @@ func (b *builder) addRows(p Pack) {
 	end := uint32(0)
 	for _, s := range p.Directory {
 		end += s.Length
-		row := segmentRow{firstChunk: uint32(b.content.rows), end: end}
+		row := segmentRow{firstChunk: uint32(b.content.rows), end: end, back: s.Back}
 		b.segments.buffer = appendSegmentRow(b.segments.room(segmentRowBytes), row)
 		b.content.nSegments++
 		for i := range s.Chunks {

@@ -369,7 +369,7 @@ func TestSyncReportsDamagedIndexFiles(t *testing.T) {
 	r.sync(t, c)
 	r.check(t, c.Set())
 
-	newer := []byte{2, 0, 0}
+	newer := []byte{3, 0, 0}
 	r.files[pack.SumID(newer)] = newer
 	if _, err := c.Sync(t.Context(), r.list, r.load); !errors.Is(err, ErrNewer) {
 		t.Fatalf("newer index file: got %v, want %v", err, ErrNewer)

@@ -13,7 +13,8 @@ const (
 	MaxFileSize   = 64 << 20  // bytes of an index file as it is stored
 	MaxBodySize   = 256 << 20 // bytes of its body
 	MaxPacks      = 100_000   // packs in an index file
-	formatVersion = 1
+	plainVersion  = 1         // of a file in which no segment has a dictionary
+	formatVersion = 2
 	idSize        = 32 // bytes of the name of a pack or an index file
 )
 
@@ -47,7 +48,14 @@ type File struct {
 //
 //	version ‖ count, names of superseded files ‖ count, packs
 func Encode(f File) []byte {
-	b := wire.AppendUvarint(nil, formatVersion)
+	version := uint64(plainVersion)
+	for _, p := range f.Packs {
+		if p.Directory.HasDictionary() {
+			version = formatVersion
+			break
+		}
+	}
+	b := wire.AppendUvarint(nil, version)
 	b = wire.AppendUvarint(b, uint64(len(f.Supersedes)))
 	for _, id := range f.Supersedes {
 		b = append(b, id[:]...)
@@ -66,20 +74,20 @@ func Encode(f File) []byte {
 func Decode(body []byte) (File, error) {
 	var f File
 	r := wire.NewReader(body)
-	supersedes, count, err := readHead(r)
+	h, err := readHead(r)
 	if err != nil {
 		return f, err
 	}
-	f.Supersedes = supersedes
-	for range count {
-		p, err := readPack(r, pack.ReadDirectory)
+	f.Supersedes = h.supersedes
+	for range h.packs {
+		p, err := h.readPack(r, pack.ReadDirectory)
 		if err != nil {
 			return File{}, err
 		}
 		f.Packs = append(f.Packs, p)
 	}
-	if err := r.End(); err != nil {
-		return File{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	if err := h.end(r); err != nil {
+		return File{}, err
 	}
 	return f, nil
 }
@@ -93,46 +101,64 @@ func Scan(body []byte) iter.Seq2[Pack, error] { return scan(body, pack.ReadDirec
 func scan(body []byte, directory func(r *wire.Reader) pack.Directory) iter.Seq2[Pack, error] {
 	return func(yield func(Pack, error) bool) {
 		r := wire.NewReader(body)
-		_, count, err := readHead(r)
+		h, err := readHead(r)
 		if err != nil {
 			yield(Pack{}, err)
 			return
 		}
-		for range count {
-			p, err := readPack(r, directory)
+		for range h.packs {
+			p, err := h.readPack(r, directory)
 			if !yield(p, err) || err != nil {
 				return
 			}
 		}
-		if err := r.End(); err != nil {
-			yield(Pack{}, fmt.Errorf("%w: %v", ErrCorrupt, err))
+		if err := h.end(r); err != nil {
+			yield(Pack{}, err)
 		}
 	}
 }
 
-// readHead reads what stands in front of the packs, and their number.
-func readHead(r *wire.Reader) (supersedes []pack.ID, packs int, err error) {
-	version := r.Uvarint()
-	if r.Err() == nil && version > formatVersion {
-		return nil, 0, fmt.Errorf("%w: version %d", ErrNewer, version)
+// head is what stands in front of the packs, their number, and what it promises of them.
+type head struct {
+	version       uint64
+	supersedes    []pack.ID
+	packs         int
+	hasDictionary bool // of a pack that was read
+}
+
+func readHead(r *wire.Reader) (*head, error) {
+	h := &head{version: r.Uvarint()}
+	if r.Err() == nil && h.version > formatVersion {
+		return nil, fmt.Errorf("%w: version %d", ErrNewer, h.version)
 	}
-	if version != formatVersion {
-		r.Failf("version %d", version)
+	if h.version == 0 {
+		r.Failf("version 0")
 	}
 	if n := r.Count(r.Len() / idSize); n > 0 {
-		supersedes = make([]pack.ID, n)
-		for i := range supersedes {
-			r.Fill(supersedes[i][:])
+		h.supersedes = make([]pack.ID, n)
+		for i := range h.supersedes {
+			r.Fill(h.supersedes[i][:])
 		}
 	}
-	packs = r.Count(MaxPacks)
+	h.packs = r.Count(MaxPacks)
 	if err := r.Err(); err != nil {
-		return nil, 0, fmt.Errorf("%w: %v", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	return supersedes, packs, nil
+	return h, nil
 }
 
-func readPack(r *wire.Reader, directory func(r *wire.Reader) pack.Directory) (Pack, error) {
+// end checks that nothing stands behind the packs, and that they were what the version says.
+func (h *head) end(r *wire.Reader) error {
+	if err := r.End(); err != nil {
+		return fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if h.hasDictionary != (h.version > plainVersion) {
+		return fmt.Errorf("%w: packs do not fit version %d", ErrCorrupt, h.version)
+	}
+	return nil
+}
+
+func (h *head) readPack(r *wire.Reader, directory func(r *wire.Reader) pack.Directory) (Pack, error) {
 	var p Pack
 	r.Fill(p.ID[:])
 	p.Class = pack.Class(r.Byte())
@@ -140,6 +166,7 @@ func readPack(r *wire.Reader, directory func(r *wire.Reader) pack.Directory) (Pa
 	p.Directory = directory(r)
 	if r.Err() == nil {
 		checkPack(r, p)
+		h.hasDictionary = h.hasDictionary || p.Directory.HasDictionary()
 	}
 	if err := r.Err(); err != nil {
 		return Pack{}, fmt.Errorf("%w: pack %s: %v", ErrCorrupt, p.ID, err)

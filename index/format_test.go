@@ -122,6 +122,15 @@ func TestDecodeTellsDamagedFromNewer(t *testing.T) {
 		change(&f)
 		return Encode(f)
 	}
+	primed := with(func(f *File) {
+		p := &f.Packs[0]
+		second := p.Directory[0]
+		second.Back, second.Length = 1, 0
+		p.Directory = append(pack.Directory{p.Directory[0]}, second)
+	})
+	if got, err := Decode(primed); err != nil || got.Packs[0].Directory[1].Back != 1 {
+		t.Fatalf("with a dictionary: %v", err)
+	}
 	head := func(version, superseded, packs uint64) []byte {
 		b := wire.AppendUvarint(nil, version)
 		b = wire.AppendUvarint(b, superseded)
@@ -134,8 +143,11 @@ func TestDecodeTellsDamagedFromNewer(t *testing.T) {
 	}{
 		{"empty", nil, ErrCorrupt},
 		{"version 0", head(0, 0, 0), ErrCorrupt},
-		{"version 2", head(2, 0, 0), ErrNewer},
-		{"version 2 and what nobody knows", append(head(2, 9, 9), 1, 2, 3), ErrNewer},
+		{"version 3", head(3, 0, 0), ErrNewer},
+		{"version 3 and what nobody knows", append(head(3, 9, 9), 1, 2, 3), ErrNewer},
+		{"version 2 without a dictionary", head(2, 0, 0), ErrCorrupt},
+		{"version 1 with a dictionary", append([]byte{1}, primed[1:]...), ErrCorrupt},
+		{"dictionary before the pack", with(func(f *File) { f.Packs[0].Directory[0].Back = 1 }), ErrCorrupt},
 		{"a varint too long", []byte{0x81, 0, 0, 0}, ErrCorrupt},
 		{"more superseded names than bytes", head(1, 1<<40, 0), ErrCorrupt},
 		{"more packs than bytes", head(1, 0, 1000), ErrCorrupt},

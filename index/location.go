@@ -8,18 +8,23 @@ import (
 
 // Location says where a chunk is.
 type Location struct {
-	Pack      pack.ID
-	Class     pack.Class
-	Offset    uint32 // of the segment's box in the pack
-	Length    uint32 // of the segment's box
-	Ordinal   uint16 // of the chunk in the segment
-	Condemned bool   // the pack is condemned: nothing new may refer to this row
+	Pack    pack.ID
+	Class   pack.Class
+	Offset  uint32 // of the segment's box in the pack
+	Length  uint32 // of the segment's box
+	Ordinal uint16 // of the chunk in the segment
+	// Dictionary is the segment of the same pack that is the dictionary of this one; zero if it has none.
+	Dictionary Range
+	Condemned  bool // the pack is condemned: nothing new may refer to this row
 	// Fresh says that no index file names the pack but those that Cache.SetFresh is about, or that its rows were added: other machines
 	// need not see them yet.
 	Fresh bool
 	// Stored is when the pack was stored, as far as this machine knows: when the index file was stored by which it came to know of the pack.
 	Stored Day
 }
+
+// Range is where the box of a segment stands in a pack.
+type Range struct{ Offset, Length uint32 }
 
 // PackInfo is what a Set knows about a pack.
 type PackInfo struct {
@@ -43,10 +48,11 @@ type packRow struct {
 }
 
 // segmentRow is a segment in a table: the position of its first chunk, and where its box ends
-// in the pack. The box begins where the one before it ends.
+// in the pack. The box begins where the one before it ends. The dictionary stands back segments before it, if that is not 0.
 type segmentRow struct {
 	firstChunk uint32
 	end        uint32
+	back       uint16
 }
 
 // bitset is a set of small numbers. The nil bitset is empty and stays so.

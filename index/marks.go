@@ -94,7 +94,7 @@ func (m *Marks) byPosition(part int) bitset {
 }
 
 // Usage says how much of a pack is needed. Bytes are those of the boxes of segments: a
-// segment is live if one of its chunks is.
+// segment is live if one of its chunks is, or if it is the dictionary of one that is live.
 type Usage struct {
 	PackInfo
 	LiveChunks   int
@@ -122,7 +122,7 @@ func (m *Marks) usage(part, i int) Usage {
 	u := Usage{PackInfo: m.parts[part].info(i)}
 	m.segments(part, i, func(s SegmentUsage) {
 		u.LiveChunks += s.Live
-		if s.Live > 0 {
+		if s.Needed() {
 			u.LiveSegments++
 			u.LiveBytes += int64(s.Length)
 			u.DeadInside += int64(s.Length) * int64(s.Chunks-s.Live) / int64(s.Chunks)
@@ -137,8 +137,12 @@ func (m *Marks) usage(part, i int) Usage {
 type SegmentUsage struct {
 	Offset, Length uint32 // of the box in the pack
 	Chunks         int
-	Live           int // chunks that are marked
+	Live           int  // chunks that are marked
+	Primes         bool // it is the dictionary of a segment with a marked chunk
 }
+
+// Needed reports whether the segment is live.
+func (s *SegmentUsage) Needed() bool { return s.Live > 0 || s.Primes }
 
 // Segments returns the use of the segments of a pack in their order; nil if the pack is unknown
 // or empty.
@@ -160,11 +164,28 @@ func (m *Marks) segments(part, i int, fn func(SegmentUsage)) {
 	if first >= last {
 		return
 	}
+	primes := m.primes(p, first, last, live)
 	s := p.segment(first)
 	for k := first; k < last; k++ {
 		next := p.segment(k + 1)
 		begin, end := int(s.firstChunk), int(next.firstChunk)
-		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - begin, Live: live.count(begin, end)})
+		fn(SegmentUsage{Offset: offset, Length: s.end - offset, Chunks: end - begin, Live: live.count(begin, end), Primes: primes.has(k - first)})
 		offset, s = s.end, next
 	}
+}
+
+// primes returns which segments from first to last, exclusive, are dictionaries of live ones; nil if none is.
+func (m *Marks) primes(p *part, first, last int, live bitset) (primes bitset) {
+	s := p.segment(first)
+	for k := first; k < last; k++ {
+		next := p.segment(k + 1)
+		if at := k - int(s.back); s.back > 0 && at >= first && live.count(int(s.firstChunk), int(next.firstChunk)) > 0 {
+			if primes == nil {
+				primes = newBitset(last - first)
+			}
+			primes.set(at - first)
+		}
+		s = next
+	}
+	return primes
 }

@@ -34,7 +34,7 @@ func (m *memTable) add(p Pack) {
 	end := uint32(0)
 	for _, s := range p.Directory {
 		end += s.Length
-		m.segments = append(m.segments, segmentRow{firstChunk: uint32(len(m.ids)), end: end})
+		m.segments = append(m.segments, segmentRow{firstChunk: uint32(len(m.ids)), end: end, back: s.Back})
 		for _, c := range s.Chunks {
 			position := uint32(len(m.ids))
 			m.ids = append(m.ids, c.ID)

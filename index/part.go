@@ -129,13 +129,24 @@ func (p *part) location(position uint32) (Location, bool) {
 			hi = mid
 		}
 	}
-	s := p.segment(lo)
-	if lo > int(row.firstSegment) {
-		l.Offset = p.segment(lo - 1).end
-	}
-	l.Length = s.end - l.Offset
+	s, first := p.segment(lo), int(row.firstSegment)
+	box := p.box(lo, first)
+	l.Offset, l.Length = box.Offset, box.Length
 	l.Ordinal = uint16(position - s.firstChunk)
+	if k := lo - int(s.back); s.back > 0 && k >= first {
+		l.Dictionary = p.box(k, first)
+	}
 	return l, true
+}
+
+// box returns where segment i stands in its pack, whose first segment is given.
+func (p *part) box(i, first int) Range {
+	r := Range{Length: p.segment(i).end}
+	if i > first {
+		r.Offset = p.segment(i - 1).end
+		r.Length -= r.Offset
+	}
+	return r
 }
 
 // info returns what is known about pack i.

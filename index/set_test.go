@@ -51,6 +51,11 @@ func (w *world) newPack() Pack {
 			id := w.universe[w.rng.IntN(len(w.universe))]
 			s.Chunks = append(s.Chunks, pack.Chunk{ID: id, Length: uint32(1 + w.rng.IntN(1000))})
 		}
+		if k := len(p.Directory); k > 0 && s.Kind == pack.KindData && w.rng.IntN(2) == 0 {
+			if back := 1 + w.rng.IntN(k); p.Directory[k-back].Back == 0 {
+				s.Back = uint16(back)
+			}
+		}
 		p.Size += int64(s.Length)
 		p.Directory = append(p.Directory, s)
 	}
@@ -81,15 +86,25 @@ func compareRows(a, b row) int {
 func (w *world) rows() []row {
 	var all []row
 	for _, p := range w.packs {
-		for _, s := range p.Directory {
+		for k, s := range p.Directory {
 			for i, c := range s.Chunks {
 				all = append(all, row{c.ID, Location{Pack: p.ID, Class: p.Class, Offset: s.Offset,
-					Length: s.Length, Ordinal: uint16(i), Condemned: w.condemned[p.ID]}})
+					Length: s.Length, Ordinal: uint16(i), Condemned: w.condemned[p.ID], Dictionary: dictionaryOf(p, k)}})
 			}
 		}
 	}
 	slices.SortFunc(all, compareRows)
 	return all
+}
+
+// dictionaryOf returns where the dictionary of segment k stands.
+func dictionaryOf(p Pack, k int) Range {
+	s := p.Directory[k]
+	if s.Back == 0 {
+		return Range{}
+	}
+	d := p.Directory[k-int(s.Back)]
+	return Range{d.Offset, d.Length}
 }
 
 // aged returns a location as of a pack that everybody sees, which the world does not tell.
@@ -251,15 +266,24 @@ func (w *world) checkUsage(t *testing.T, m *Marks, marked map[row]bool) {
 		want := Usage{PackInfo: PackInfo{ID: p.ID, Class: p.Class, Size: p.Size, Segments: len(p.Directory),
 			Chunks: p.Chunks(), Condemned: w.condemned[p.ID]}}
 		var segments []SegmentUsage
-		for _, seg := range p.Directory {
-			su := SegmentUsage{Offset: seg.Offset, Length: seg.Length, Chunks: len(seg.Chunks)}
+		live := func(k int) (n int) {
+			seg := p.Directory[k]
 			for i, c := range seg.Chunks {
-				if marked[row{c.ID, Location{Pack: p.ID, Class: p.Class, Offset: seg.Offset, Length: seg.Length, Ordinal: uint16(i)}}] {
-					su.Live++
+				if marked[row{c.ID, Location{Pack: p.ID, Class: p.Class, Offset: seg.Offset, Length: seg.Length, Ordinal: uint16(i), Dictionary: dictionaryOf(p, k)}}] {
+					n++
+				}
+			}
+			return n
+		}
+		for k, seg := range p.Directory {
+			su := SegmentUsage{Offset: seg.Offset, Length: seg.Length, Chunks: len(seg.Chunks), Live: live(k)}
+			for other, of := range p.Directory {
+				if of.Back > 0 && other-int(of.Back) == k && live(other) > 0 {
+					su.Primes = true
 				}
 			}
 			want.LiveChunks += su.Live
-			if su.Live > 0 {
+			if su.Live > 0 || su.Primes {
 				want.LiveSegments++
 				want.LiveBytes += int64(su.Length)
 				want.DeadInside += int64(su.Length) * int64(su.Chunks-su.Live) / int64(su.Chunks)

@@ -99,6 +99,7 @@ func (t *table) segment(i int) segmentRow {
 	return segmentRow{
 		firstChunk: min(binary.LittleEndian.Uint32(b), uint32(t.counts.rows)),
 		end:        binary.LittleEndian.Uint32(b[4:]),
+		back:       binary.LittleEndian.Uint16(b[8:]),
 	}
 }
 

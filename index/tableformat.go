@@ -18,7 +18,7 @@ import (
 //	ids         rows × 16     chunk ids in order, equal ones by position
 //	positions   rows × 4      position of each
 //	fan-out     buckets × 4   row of the first id of each bucket; a bucket is the first bits of an id
-//	segments    × 8           position of the first chunk, end of the box in its pack
+//	segments    × 10          position of the first chunk 4, end of the box in its pack 4, how many segments before it its dictionary stands 2
 //	packs       × 48          id 32, size 4, class 1, elsewhere 1, day it was stored 2, first position 4, first segment 4
 //	order       packs × 4     numbers of packs in the order of their ids
 //	samples     × 4           pack of each 32nd position
@@ -36,13 +36,13 @@ import (
 //	       480 32  hash of bytes 0 to 479
 const (
 	tableMagic   = "snaptabl"
-	tableVersion = 1
+	tableVersion = 2
 	headerSize   = 512
 	bodySumAt    = 88
 	headerSumAt  = 480
 
 	idBytes         = 16
-	segmentRowBytes = 8
+	segmentRowBytes = 10
 	packRowBytes    = 48
 	sourceRowBytes  = 36
 	shardRowBytes   = 40
@@ -189,7 +189,8 @@ func decodePackRow(b []byte) packRow {
 
 func appendSegmentRow(dst []byte, s segmentRow) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.firstChunk)
-	return binary.LittleEndian.AppendUint32(dst, s.end)
+	dst = binary.LittleEndian.AppendUint32(dst, s.end)
+	return binary.LittleEndian.AppendUint16(dst, s.back)
 }
 
 // shardRow is the filter of a shard: of the rows from first up to the next shard's.

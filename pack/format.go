@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/snapkeep/snap/internal/wire"
 	"github.com/zeebo/blake3"
@@ -19,12 +20,17 @@ const (
 	maxDirectorySize    = 64 << 20  // bytes of a directory's box
 	maxSegmentHeader    = 4 * MaxSegmentChunks
 	MaxSegmentBoxSize   = MaxChunkSize + maxSegmentHeader + 64
+	MaxDictionarySize   = 256 << 10 // bytes of the chunks of a segment that is a dictionary
+	maxBack             = 65_535
 	minSegmentRow       = 3 + 17 // bytes that a segment of one chunk takes in a directory
 	FooterSize          = 64
-	formatVersion       = 1
+	plainVersion        = 1 // of a pack without dictionaries
+	formatVersion       = 2
 	footerMagic         = "snappack"
 	footerChecksummed   = 48
 	codecRaw, codecZstd = 0, 1
+	codecDictionary     = 2
+	kindWithDictionary  = 12 // what a directory calls KindData with a dictionary
 )
 
 // Chunk is one chunk of a segment.
@@ -38,22 +44,56 @@ type Segment struct {
 	Kind   Kind
 	Offset uint32 // of the box in the pack
 	Length uint32 // of the box
+	// Back is how many segments before this one its dictionary stands; 0 for none.
+	Back   uint16
 	Chunks []Chunk
 }
 
 // Directory lists the segments of a pack in the order in which they stand.
 type Directory []Segment
 
+// HasDictionary reports whether one of the segments has a dictionary, which readers of version 1 of the format do not know.
+func (d Directory) HasDictionary() bool {
+	return slices.ContainsFunc(d, func(s Segment) bool { return s.Back > 0 })
+}
+
+// size returns how many bytes the chunks of a segment have together.
+func (s *Segment) size() (n int) {
+	for _, c := range s.Chunks {
+		n += int(c.Length)
+	}
+	return n
+}
+
+// dictionary returns the number of the dictionary of segment i, and an error if it cannot be one.
+func (d Directory) dictionary(i int) (int, error) {
+	k := i - int(d[i].Back)
+	switch {
+	case k < 0 || k >= i:
+		return 0, fmt.Errorf("%w: no segment stands %d before segment %d", ErrCorrupt, d[i].Back, i)
+	case d[i].Kind != KindData || d[k].Kind != KindData || d[k].Back > 0 || d[k].size() > MaxDictionarySize:
+		return 0, fmt.Errorf("%w: segment %d is no dictionary for segment %d", ErrCorrupt, k, i)
+	}
+	return k, nil
+}
+
 // AppendDirectory appends the encoding of d without padding. It uses the order and
 // the lengths of the segments, not their offsets.
 //
-//	segment count ‖ per segment: kind, length, chunk count ‖ ids ‖ chunk lengths
+//	segment count ‖ per segment: kind, length, chunk count, back if it has a dictionary ‖ ids ‖ chunk lengths
 func AppendDirectory(dst []byte, d Directory) []byte {
 	dst = wire.AppendUvarint(dst, uint64(len(d)))
 	for _, s := range d {
-		dst = append(dst, byte(s.Kind))
+		kind := byte(s.Kind)
+		if s.Back > 0 {
+			kind = kindWithDictionary
+		}
+		dst = append(dst, kind)
 		dst = wire.AppendUvarint(dst, uint64(s.Length))
 		dst = wire.AppendUvarint(dst, uint64(len(s.Chunks)))
+		if s.Back > 0 {
+			dst = wire.AppendUvarint(dst, uint64(s.Back))
+		}
 	}
 	for _, s := range d {
 		for _, c := range s.Chunks {
@@ -109,6 +149,12 @@ func (b *DirectoryBuffer) Read(r *wire.Reader) Directory {
 			}
 			chunks[k].Length = uint32(length)
 		}
+		if b.segments[i].Back > 0 {
+			if _, err := b.segments.dictionary(i); err != nil {
+				r.Failf("%v", err)
+				return nil
+			}
+		}
 	}
 	return b.segments
 }
@@ -124,6 +170,12 @@ func (b *DirectoryBuffer) readSegments(r *wire.Reader) (total int, ok bool) {
 	for range count {
 		s := Segment{Kind: Kind(r.Byte()), Offset: uint32(offset), Length: uint32(r.Count(MaxSegmentBoxSize))}
 		n := r.Count(MaxSegmentChunks)
+		if s.Kind == kindWithDictionary {
+			s.Kind, s.Back = KindData, uint16(r.Count(maxBack))
+			if s.Back == 0 {
+				r.Failf("segment without the dictionary that it has")
+			}
+		}
 		if r.Err() != nil {
 			return 0, false
 		}
@@ -147,6 +199,7 @@ func (b *DirectoryBuffer) readSegments(r *wire.Reader) (total int, ok bool) {
 //	 0 magic "snappack"   8 version u16   10 class   11 zero   12 directory's length u32
 //	16 repository id     32 zero, 16     48 first 16 bytes of hash(0..47)
 type footer struct {
+	version         uint16
 	class           Class
 	directoryLength uint32
 	repo            [16]byte
@@ -155,7 +208,7 @@ type footer struct {
 func (f footer) append(dst []byte) []byte {
 	var b [FooterSize]byte
 	copy(b[:], footerMagic)
-	binary.LittleEndian.PutUint16(b[8:], formatVersion)
+	binary.LittleEndian.PutUint16(b[8:], f.version)
 	b[10] = byte(f.class)
 	binary.LittleEndian.PutUint32(b[12:], f.directoryLength)
 	copy(b[16:], f.repo[:])
@@ -177,6 +230,8 @@ func decodeFooter(b []byte) (footer, error) {
 		return f, fmt.Errorf("%w: version %d", ErrNewer, v)
 	} else if v == 0 {
 		return f, fmt.Errorf("%w: version 0", ErrCorrupt)
+	} else {
+		f.version = v
 	}
 	f.class = Class(b[10])
 	f.directoryLength = binary.LittleEndian.Uint32(b[12:])

@@ -135,7 +135,7 @@ func TestPackRoundTrip(t *testing.T) {
 
 func equal(a, b Directory) bool {
 	return slices.EqualFunc(a, b, func(x, y Segment) bool {
-		return x.Kind == y.Kind && x.Offset == y.Offset && x.Length == y.Length && slices.Equal(x.Chunks, y.Chunks)
+		return x.Kind == y.Kind && x.Back == y.Back && x.Offset == y.Offset && x.Length == y.Length && slices.Equal(x.Chunks, y.Chunks)
 	})
 }
 
@@ -234,7 +234,8 @@ func TestSegmentPlaintexts(t *testing.T) {
 		"zstd":                    {append([]byte{1, 2, 1, 2}, frame...), nil},
 		"empty":                   {nil, ErrCorrupt},
 		"codec alone":             {[]byte{0}, ErrCorrupt},
-		"codec 2":                 {[]byte{2, 1, 1, 'a'}, ErrNewer},
+		"codec 2 of a tree":       {append([]byte{2, 1, 3}, frame...), ErrCorrupt},
+		"codec 3":                 {[]byte{3, 1, 1, 'a'}, ErrNewer},
 		"no chunk":                {[]byte{0, 0}, ErrCorrupt},
 		"no bytes":                {[]byte{0, 1, 0}, ErrCorrupt},
 		"more chunks than bytes":  {[]byte{0, 200, 1, 1}, ErrCorrupt},
@@ -319,7 +320,7 @@ func TestDirectoryThatDoesNotFitThePack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		file := footer{tt.class, uint32(len(box)), testRepo}.append(append(make([]byte, 10), box...))
+		file := footer{1, tt.class, uint32(len(box)), testRepo}.append(append(make([]byte, 10), box...))
 		if _, _, err := readDirectory(file); (err == nil) != tt.ok || (!tt.ok && !errors.Is(err, ErrCorrupt)) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -328,7 +329,7 @@ func TestDirectoryThatDoesNotFitThePack(t *testing.T) {
 
 func TestFooterTellsDamagedFromNewer(t *testing.T) {
 	with := func(change func(b []byte)) []byte {
-		b := footer{ClassData, 100, testRepo}.append(nil)
+		b := footer{1, ClassData, 100, testRepo}.append(nil)
 		change(b)
 		sum := blake3.Sum256(b[:48])
 		copy(b[48:], sum[:])
@@ -339,7 +340,8 @@ func TestFooterTellsDamagedFromNewer(t *testing.T) {
 		want error
 	}{
 		"good":       {with(func([]byte) {}), nil},
-		"version 2":  {with(func(b []byte) { b[8] = 2 }), ErrNewer},
+		"version 2":  {with(func(b []byte) { b[8] = 2 }), nil},
+		"version 3":  {with(func(b []byte) { b[8] = 3 }), ErrNewer},
 		"high byte":  {with(func(b []byte) { b[9] = 1 }), ErrNewer},
 		"version 0":  {with(func(b []byte) { b[8] = 0 }), ErrCorrupt},
 		"magic":      {with(func(b []byte) { b[0] = 'S' }), ErrCorrupt},
@@ -347,7 +349,7 @@ func TestFooterTellsDamagedFromNewer(t *testing.T) {
 		"class 3":    {with(func(b []byte) { b[10] = 3 }), ErrCorrupt},
 		"zero byte":  {with(func(b []byte) { b[11] = 1 }), ErrCorrupt},
 		"zero bytes": {with(func(b []byte) { b[47] = 1 }), ErrCorrupt},
-		"checksum":   {append(footer{ClassData, 100, testRepo}.append(nil)[:63], 0), ErrCorrupt},
+		"checksum":   {append(footer{1, ClassData, 100, testRepo}.append(nil)[:63], 0), ErrCorrupt},
 		"short":      {make([]byte, 63), ErrCorrupt},
 	} {
 		f, err := decodeFooter(tt.b)

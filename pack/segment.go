@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,25 +70,37 @@ func NewEncoder(key *seal.Key, c *compress.Compressor) *Encoder {
 //
 //	codec ‖ chunk count ‖ lengths ‖ body
 func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, digest [32]byte) ([]byte, error) {
+	dst, _, err := e.append(dst, kind, lengths, body, digest, codecZstd, e.compressor.Append)
+	return dst, err
+}
+
+// AppendPrimed is Append of a segment of file data that may have the dictionary with which primed compresses; the result tells whether it has.
+func (e *Encoder) AppendPrimed(dst []byte, lengths []uint32, body []byte, digest [32]byte, primed *compress.Primed) ([]byte, bool, error) {
+	return e.append(dst, KindData, lengths, body, digest, codecDictionary, primed.Append)
+}
+
+// append appends a segment of the codec if press makes it smaller, and else one that is not compressed.
+func (e *Encoder) append(dst []byte, kind Kind, lengths []uint32, body []byte, digest [32]byte, codec byte,
+	press func(dst, src []byte) ([]byte, bool)) ([]byte, bool, error) {
 	if len(lengths) == 0 || len(lengths) > MaxSegmentChunks || len(body) > MaxChunkSize {
-		return dst, fmt.Errorf("pack: segment of %d chunks and %d bytes is over the limit", len(lengths), len(body))
+		return dst, false, fmt.Errorf("pack: segment of %d chunks and %d bytes is over the limit", len(lengths), len(body))
 	}
 	start := len(dst) // the box is made in its place
 	p := slices.Grow(dst, seal.Overhead+headSize)[:start+seal.Front]
-	p = append(p, codecZstd)
+	p = append(p, codec)
 	p = wire.AppendUvarint(p, uint64(len(lengths)))
 	sum := 0
 	for _, n := range lengths {
 		if sum += int(n); n == 0 || sum > len(body) {
-			return dst, errLengths
+			return dst, false, errLengths
 		}
 		p = wire.AppendUvarint(p, uint64(n))
 	}
 	if sum != len(body) {
-		return dst, errLengths
+		return dst, false, errLengths
 	}
 	head := len(p)
-	p, smaller := e.compressor.Append(p, body)
+	p, smaller := press(p, body)
 	if smaller {
 		// Another compressor may make other bytes of the same body: the nonce
 		// has to depend on what is sealed.
@@ -97,7 +110,8 @@ func (e *Encoder) Append(dst []byte, kind Kind, lengths []uint32, body []byte, d
 		p[start+seal.Front] = codecRaw
 		digest = rawDigest(p[start+seal.Front:head], digest)
 	}
-	return e.key.SealInPlace(p, start, byte(kind), digest)
+	out, err := e.key.SealInPlace(p, start, byte(kind), digest)
+	return out, smaller, err
 }
 
 // headSize is about what stands before the body of a segment of one chunk.
@@ -117,7 +131,24 @@ type Decoder struct {
 	plain, body  []byte
 	chunks       [][]byte
 	keepsLarge   bool
+	primed       compress.PrimedReader
+	primedWith   *Dictionary // what primed decompresses with
 }
+
+// Dictionary is what a segment has for dictionary: the chunks of another segment, joined. It does not change.
+type Dictionary struct{ body []byte }
+
+// NewDictionary returns the Dictionary of the chunks of a segment, of at most MaxDictionarySize bytes together, which it copies.
+func NewDictionary(chunks [][]byte) (*Dictionary, error) {
+	d := &Dictionary{bytes.Join(chunks, nil)}
+	if len(d.body) == 0 || len(d.body) > MaxDictionarySize {
+		return nil, fmt.Errorf("%w: dictionary of %d bytes", ErrCorrupt, len(d.body))
+	}
+	return d, nil
+}
+
+// Bytes returns the bytes of the dictionary, which must not be changed.
+func (d *Dictionary) Bytes() []byte { return d.body }
 
 // NewDecoder returns a Decoder that computes chunk ids with k.
 func NewDecoder(k *IDKey, d *compress.Decompressor) *Decoder {
@@ -127,6 +158,15 @@ func NewDecoder(k *IDKey, d *compress.Decompressor) *Decoder {
 // Open returns the chunks of the segment in box. They are valid until the next call.
 // Their ids have not been compared with anything: see Check.
 func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
+	return d.open(key, kind, box, nil)
+}
+
+// OpenPrimed is Open for a segment of file data that has a dictionary.
+func (d *Decoder) OpenPrimed(key *seal.Key, box []byte, with *Dictionary) ([][]byte, error) {
+	return d.open(key, KindData, box, with)
+}
+
+func (d *Decoder) open(key *seal.Key, kind Kind, box []byte, with *Dictionary) ([][]byte, error) {
 	if len(box) > MaxSegmentBoxSize {
 		return nil, fmt.Errorf("%w: segment of %d bytes", ErrCorrupt, len(box))
 	}
@@ -138,8 +178,11 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 	d.plain = plain
 	r := wire.NewReader(plain)
 	codec, count := r.Byte(), r.Count(min(MaxSegmentChunks, r.Len()))
-	if codec > codecZstd {
+	if codec > codecDictionary {
 		return nil, fmt.Errorf("%w: codec %d", ErrNewer, codec)
+	}
+	if (codec == codecDictionary) != (with != nil) {
+		return nil, fmt.Errorf("%w: codec %d", ErrCorrupt, codec)
 	}
 	lengths := *r // read twice: first the sum, then each
 	sum := 0
@@ -153,8 +196,8 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 		return nil, fmt.Errorf("%w: segment's head", ErrCorrupt)
 	}
 	body := r.Next(r.Len())
-	if codec == codecZstd {
-		if body, err = d.decompressor.Append(d.body[:0], body, sum); err != nil {
+	if codec != codecRaw {
+		if body, err = d.decompress(body, sum, with); err != nil {
 			return nil, fmt.Errorf("%w: segment: %w", ErrCorrupt, err)
 		}
 		d.body = body
@@ -168,6 +211,18 @@ func (d *Decoder) Open(key *seal.Key, kind Kind, box []byte) ([][]byte, error) {
 		body = body[n:]
 	}
 	return d.chunks, nil
+}
+
+// decompress returns the size bytes that a frame decodes to, in d.body.
+func (d *Decoder) decompress(frame []byte, size int, with *Dictionary) ([]byte, error) {
+	if with == nil {
+		return d.decompressor.Append(d.body[:0], frame, size)
+	}
+	if d.primedWith != with {
+		d.primed.Prime(with.body)
+		d.primedWith = with
+	}
+	return d.primed.Append(d.body[:0], frame, size)
 }
 
 // maxKept is up to which capacity a Decoder keeps a buffer, in bytes: more than the segments that small files share, and less than the

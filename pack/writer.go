@@ -58,6 +58,22 @@ func (w *Writer) Segments() int { return len(w.directory) }
 
 // Add writes a sealed segment as it is. The Writer keeps chunks.
 func (w *Writer) Add(kind Kind, box []byte, chunks []Chunk) error {
+	return w.add(Segment{Kind: kind, Chunks: chunks}, box)
+}
+
+// CanPrime reports whether segment number k of the pack is near enough to be the dictionary of the next one.
+func (w *Writer) CanPrime(k int) bool { return len(w.directory)-k <= maxBack }
+
+// AddPrimed writes a sealed segment of file data as it is, whose dictionary is segment number k of the pack, counted from 0. The Writer keeps chunks.
+func (w *Writer) AddPrimed(k int, box []byte, chunks []Chunk) error {
+	if k < 0 || k >= len(w.directory) || !w.CanPrime(k) {
+		return fmt.Errorf("pack: segment %d is no dictionary for segment %d", k, len(w.directory))
+	}
+	return w.add(Segment{Kind: KindData, Back: uint16(len(w.directory) - k), Chunks: chunks}, box)
+}
+
+func (w *Writer) add(s Segment, box []byte) error {
+	kind, chunks := s.Kind, s.Chunks
 	switch {
 	case w.err != nil:
 		return w.err
@@ -68,7 +84,15 @@ func (w *Writer) Add(kind Kind, box []byte, chunks []Chunk) error {
 	case w.size+int64(len(box)) > MaxPackSize*3/4 || len(w.directory) == MaxSegments || w.chunks+len(chunks) > maxChunks:
 		return fmt.Errorf("pack: pack is full")
 	}
-	w.directory = append(w.directory, Segment{kind, uint32(w.size), uint32(len(box)), chunks})
+	s.Offset, s.Length = uint32(w.size), uint32(len(box))
+	w.directory = append(w.directory, s)
+	if s.Back > 0 {
+		if _, err := w.directory.dictionary(len(w.directory) - 1); err != nil {
+			w.directory = w.directory[:len(w.directory)-1]
+			return err
+		}
+		w.listed += int64(wire.UvarintLen(uint64(s.Back)))
+	}
 	w.chunks += len(chunks)
 	w.listed += int64(1 + wire.UvarintLen(uint64(len(box))) + wire.UvarintLen(uint64(len(chunks))))
 	for _, c := range chunks {
@@ -95,7 +119,11 @@ func (w *Writer) Finish(directoryKey *seal.Key, random io.Reader) (ID, Directory
 		w.err = err
 		return ID{}, nil, 0, err
 	}
-	tail = footer{w.class, uint32(len(tail)), w.repo}.append(tail)
+	version := uint16(plainVersion)
+	if w.directory.HasDictionary() {
+		version = formatVersion
+	}
+	tail = footer{version, w.class, uint32(len(tail)), w.repo}.append(tail)
 	size := w.size + int64(len(tail))
 	filler := make([]byte, PaddedSize(size)-size)
 	if _, err := io.ReadFull(random, filler); err != nil {
@@ -172,6 +200,9 @@ func ReadDirectoryFrom(r io.ReaderAt, size int64, key *seal.Key, repo [16]byte) 
 	d, err := OpenDirectory(key, box)
 	if err != nil {
 		return 0, nil, err
+	}
+	if d.HasDictionary() != (f.version > plainVersion) {
+		return 0, nil, fmt.Errorf("%w: directory does not fit version %d", ErrCorrupt, f.version)
 	}
 	for _, s := range d {
 		if s.Kind.Class() != f.class || int64(s.Offset)+int64(s.Length) > size-FooterSize-n {

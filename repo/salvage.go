@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -100,16 +101,14 @@ func (p *repairing) directories(ctx context.Context) (map[pack.ID]pack.Directory
 // salvage copies the segments of a broken pack that can be opened.
 func (p *repairing) salvage(ctx context.Context, f packFile, directory pack.Directory, c *prune.Copier, state *badPack) error {
 	decoder := p.r.loader.NewDecoder()
-	for _, s := range directory {
-		box := make([]byte, s.Length)
-		n, err := p.raw.ReadAt(ctx, f.name(), box, int64(s.Offset))
+	from := prune.Origin{ID: f.id, Directory: directory, Box: func(i int) ([]byte, error) { return p.box(ctx, f, &directory[i]) }}
+	for i := range directory {
+		s := &directory[i]
+		err := p.opens(ctx, decoder, from, i)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if n == len(box) {
-			err = p.opens(ctx, decoder, s, box)
-		}
-		if err != nil || n < len(box) {
+		if err != nil {
 			// A writer's key does not open file data: it may be whole, and stays where it is.
 			if !errors.Is(err, ErrCannotReadData) {
 				state.segments = append(state.segments, s.Offset)
@@ -120,15 +119,30 @@ func (p *repairing) salvage(ctx context.Context, f packFile, directory pack.Dire
 		if p.o.DryRun {
 			continue
 		}
-		if err := c.Add(ctx, s, box); err != nil {
+		if err := c.Add(ctx, from, i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// opens returns an error unless the segment opens to the chunks of the directory.
-func (p *repairing) opens(ctx context.Context, d *pack.Decoder, s pack.Segment, box []byte) error {
+// box reads the sealed bytes of a segment of a pack.
+func (p *repairing) box(ctx context.Context, f packFile, s *pack.Segment) ([]byte, error) {
+	box := make([]byte, s.Length)
+	n, err := p.raw.ReadAt(ctx, f.name(), box, int64(s.Offset))
+	if n < len(box) {
+		return nil, cmp.Or(err, pack.ErrCorrupt)
+	}
+	return box, nil
+}
+
+// opens returns an error unless segment i opens to the chunks of the directory.
+func (p *repairing) opens(ctx context.Context, d *pack.Decoder, from prune.Origin, i int) error {
+	s := &from.Directory[i]
+	box, err := from.Box(i)
+	if err != nil {
+		return err
+	}
 	if s.Kind == pack.KindData {
 		id, err := seal.BoxKey(box)
 		if err != nil {
@@ -138,7 +152,7 @@ func (p *repairing) opens(ctx context.Context, d *pack.Decoder, s pack.Segment, 
 			return err
 		}
 	}
-	chunks, err := p.r.loader.Open(ctx, d, s.Kind, box)
+	chunks, err := p.open(ctx, d, from, i, box)
 	if err != nil {
 		return err
 	}
@@ -151,6 +165,27 @@ func (p *repairing) opens(ctx context.Context, d *pack.Decoder, s pack.Segment, 
 		}
 	}
 	return nil
+}
+
+// open opens segment i, with its dictionary if it has one.
+func (p *repairing) open(ctx context.Context, d *pack.Decoder, from prune.Origin, i int, box []byte) ([][]byte, error) {
+	s := &from.Directory[i]
+	if s.Back == 0 {
+		return p.r.loader.Open(ctx, d, s.Kind, box)
+	}
+	primer, err := from.Box(i - int(s.Back))
+	if err != nil {
+		return nil, err
+	}
+	chunks, err := p.r.loader.Open(ctx, d, s.Kind, primer)
+	if err != nil {
+		return nil, err
+	}
+	with, err := pack.NewDictionary(chunks)
+	if err != nil {
+		return nil, err
+	}
+	return p.r.loader.OpenWith(ctx, d, box, with)
 }
 
 // assess looks at what is left of the damage.

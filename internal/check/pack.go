@@ -42,13 +42,14 @@ const readSize = 1 << 20
 
 // PackReader checks packs. It serves one goroutine.
 type PackReader struct {
-	store   Store
-	index   Index
-	keys    *Keys
-	unpack  compress.Decompressor
-	decoder *pack.Decoder
-	hash    *blake3.Hasher
-	buffer  []byte
+	store        Store
+	index        Index
+	keys         *Keys
+	unpack       compress.Decompressor
+	decoder      *pack.Decoder
+	hash         *blake3.Hasher
+	buffer       []byte
+	dictionaries map[int]*primer // of the pack that is read, by the numbers of their segments
 }
 
 // NewPackReader returns a PackReader for packs in store. keys is kept.
@@ -118,6 +119,7 @@ func (r *PackReader) Check(ctx context.Context, class pack.Class, id pack.ID, si
 // does not end it, one that cannot be read does.
 func (r *PackReader) segments(ctx context.Context, file *storeFile, directory pack.Directory, report *PackReport) (int64, error) {
 	end := int64(0)
+	r.dictionaries = dictionaries(directory)
 	for i := range directory {
 		s := &directory[i]
 		box := r.room(int(s.Length))
@@ -128,7 +130,7 @@ func (r *PackReader) segments(ctx context.Context, file *storeFile, directory pa
 		}
 		r.hash.Write(box)
 		end += int64(len(box))
-		if err := r.open(ctx, s, box); err != nil {
+		if err := r.open(ctx, directory, i, box); err != nil {
 			if ctx.Err() != nil {
 				return end, context.Cause(ctx)
 			}
@@ -159,8 +161,31 @@ func (r *PackReader) rest(file *storeFile, off, size int64) error {
 	return nil
 }
 
-// open opens a segment and hashes its chunks.
-func (r *PackReader) open(ctx context.Context, s *pack.Segment, box []byte) error {
+// primer is a dictionary, and how many of the segments that have it are still to come.
+type primer struct {
+	dictionary *pack.Dictionary // nil if its segment was not opened, or could not be
+	left       int
+}
+
+// dictionaries returns the dictionaries of a pack by the numbers of their segments.
+func dictionaries(directory pack.Directory) map[int]*primer {
+	all := map[int]*primer{}
+	for i := range directory {
+		if back := int(directory[i].Back); back > 0 {
+			p, ok := all[i-back]
+			if !ok {
+				p = &primer{}
+				all[i-back] = p
+			}
+			p.left++
+		}
+	}
+	return all
+}
+
+// open opens segment i and hashes its chunks.
+func (r *PackReader) open(ctx context.Context, directory pack.Directory, i int, box []byte) error {
+	s := &directory[i]
 	key := r.keys.Metadata
 	if s.Kind == pack.KindData {
 		id, err := seal.BoxKey(box)
@@ -177,7 +202,7 @@ func (r *PackReader) open(ctx context.Context, s *pack.Segment, box []byte) erro
 			return err
 		}
 	}
-	chunks, err := r.decoder.Open(key, s.Kind, box)
+	chunks, err := r.unseal(key, i, s, box)
 	if err != nil {
 		return err
 	}
@@ -195,6 +220,26 @@ func (r *PackReader) open(ctx context.Context, s *pack.Segment, box []byte) erro
 	return nil
 }
 
+// unseal opens segment i with its dictionary, which came before, and keeps its chunks if it is one.
+func (r *PackReader) unseal(key *seal.Key, i int, s *pack.Segment, box []byte) ([][]byte, error) {
+	if s.Back == 0 {
+		chunks, err := r.decoder.Open(key, s.Kind, box)
+		if p := r.dictionaries[i]; p != nil && err == nil {
+			p.dictionary, err = pack.NewDictionary(chunks)
+		}
+		return chunks, err
+	}
+	at := i - int(s.Back)
+	with := r.dictionaries[at]
+	if with.left--; with.left == 0 {
+		delete(r.dictionaries, at)
+	}
+	if with.dictionary == nil {
+		return nil, fmt.Errorf("%w: its dictionary cannot be opened", pack.ErrCorrupt)
+	}
+	return r.decoder.OpenPrimed(key, box, with.dictionary)
+}
+
 // compare returns an error if a pack's directory and the index differ.
 func (r *PackReader) compare(id pack.ID, directory pack.Directory) error {
 	info, ok := r.index.Pack(id)
@@ -205,8 +250,13 @@ func (r *PackReader) compare(id pack.ID, directory pack.Directory) error {
 	for i := range directory {
 		s := &directory[i]
 		chunks += len(s.Chunks)
+		var with index.Range
+		if s.Back > 0 {
+			d := &directory[i-int(s.Back)]
+			with = index.Range{Offset: d.Offset, Length: d.Length}
+		}
 		for ordinal := range s.Chunks {
-			if !r.indexed(id, s, ordinal) {
+			if !r.indexed(id, s, with, ordinal) {
 				return fmt.Errorf("%w: chunk %s of its directory stands elsewhere in the index", index.ErrCorrupt, s.Chunks[ordinal].ID)
 			}
 		}
@@ -218,10 +268,10 @@ func (r *PackReader) compare(id pack.ID, directory pack.Directory) error {
 	return nil
 }
 
-func (r *PackReader) indexed(id pack.ID, s *pack.Segment, ordinal int) bool {
+func (r *PackReader) indexed(id pack.ID, s *pack.Segment, with index.Range, ordinal int) bool {
 	chunk := s.Chunks[ordinal].ID
 	is := func(l index.Location) bool {
-		return l.Pack == id && l.Offset == s.Offset && l.Length == s.Length && int(l.Ordinal) == ordinal
+		return l.Pack == id && l.Offset == s.Offset && l.Length == s.Length && int(l.Ordinal) == ordinal && l.Dictionary == with
 	}
 	if l, ok := r.index.Lookup(chunk); ok && is(l) {
 		return true

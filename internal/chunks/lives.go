@@ -47,23 +47,17 @@ const (
 	maxHeld   = 1 << 20
 )
 
-// heldSegment is a sealed segment for which no pack is begun.
-type heldSegment struct {
-	kind   pack.Kind
-	box    []byte
-	chunks []pack.Chunk
-}
-
 // held are segments that wait for others of the same life.
 type held struct {
-	segments []heldSegment
+	segments []sealedSegment
 	bytes    int
 }
 
 // add keeps a copy of box.
-func (h *held) add(kind pack.Kind, box []byte, chunks []pack.Chunk) {
-	h.segments = append(h.segments, heldSegment{kind, append([]byte(nil), box...), chunks})
-	h.bytes += len(box)
+func (h *held) add(s sealedSegment) {
+	s.box = append([]byte(nil), s.box...)
+	h.segments = append(h.segments, s)
+	h.bytes += len(s.box)
 }
 
 // take returns what is held, which is held no longer.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/snapkeep/snap/index"
@@ -23,12 +24,22 @@ type Loader struct {
 	decompressor compress.Decompressor
 	decoders     sync.Pool // *opener
 
-	mu    sync.Mutex // guards what follows
-	cache map[segmentKey]*list.Element
-	order list.List // of *cached, the one used last in front
-	bytes int
-	limit int
+	mu     sync.Mutex // guards what follows
+	cache  map[segmentKey]*list.Element
+	order  list.List // of *cached, the one used last in front
+	bytes  int
+	limit  int
+	primes []primer // the one used last in front
 }
+
+// primer is a dictionary that was needed.
+type primer struct {
+	key        segmentKey
+	dictionary *pack.Dictionary
+}
+
+// keptPrimers is how many dictionaries a Loader keeps, of at most 256 KiB each.
+const keptPrimers = 16
 
 type segmentKey struct {
 	pack   pack.ID
@@ -121,7 +132,7 @@ func (l *Loader) segment(ctx context.Context, kind pack.Kind, loc index.Location
 	if err := ReadSegment(ctx, l.store, loc, box); err != nil {
 		return nil, err
 	}
-	opened, err := l.Open(ctx, o.decoder, kind, box)
+	opened, err := l.OpenAt(ctx, o.decoder, kind, loc, box, Near{})
 	if err != nil {
 		return nil, fmt.Errorf("pack %s at %d: %w", loc.Pack, loc.Offset, err)
 	}
@@ -154,6 +165,82 @@ func (l *Loader) Open(ctx context.Context, d *pack.Decoder, kind pack.Kind, box 
 		return nil, err
 	}
 	return d.Open(key, kind, box)
+}
+
+// Near is a stretch of a pack that is at hand.
+type Near struct {
+	Offset int64
+	Data   []byte
+}
+
+// OpenAt is Open for the segment at loc, which may have a dictionary. That is taken from near, which may be empty, if it stands there, and else read.
+func (l *Loader) OpenAt(ctx context.Context, d *pack.Decoder, kind pack.Kind, loc index.Location, box []byte, near Near) ([][]byte, error) {
+	if loc.Dictionary.Length == 0 {
+		return l.Open(ctx, d, kind, box)
+	}
+	with, err := l.dictionary(ctx, loc, near)
+	if err != nil {
+		return nil, fmt.Errorf("dictionary at %d: %w", loc.Dictionary.Offset, err)
+	}
+	return l.OpenWith(ctx, d, box, with)
+}
+
+// OpenWith is Open for a segment of file data that has a dictionary.
+func (l *Loader) OpenWith(ctx context.Context, d *pack.Decoder, box []byte, with *pack.Dictionary) ([][]byte, error) {
+	key, err := l.keys.keyFor(ctx, pack.KindData, box)
+	if err != nil {
+		return nil, err
+	}
+	return d.OpenPrimed(key, box, with)
+}
+
+// dictionary returns the dictionary of the segment at loc.
+func (l *Loader) dictionary(ctx context.Context, loc index.Location, near Near) (*pack.Dictionary, error) {
+	at := loc.Dictionary
+	key := segmentKey{loc.Pack, at.Offset}
+	if d := l.primer(key); d != nil {
+		return d, nil
+	}
+	if at.Length > pack.MaxSegmentBoxSize {
+		return nil, fmt.Errorf("%w: segment of %d bytes", pack.ErrCorrupt, at.Length)
+	}
+	var box []byte
+	if from := int64(at.Offset) - near.Offset; from >= 0 && from+int64(at.Length) <= int64(len(near.Data)) {
+		box = near.Data[from : from+int64(at.Length)]
+	} else {
+		box = make([]byte, at.Length)
+		if err := ReadSegment(ctx, l.store, index.Location{Pack: loc.Pack, Class: loc.Class, Offset: at.Offset}, box); err != nil {
+			return nil, err
+		}
+	}
+	o := l.decoders.Get().(*opener)
+	defer l.decoders.Put(o)
+	chunks, err := l.Open(ctx, o.decoder, pack.KindData, box)
+	if err != nil {
+		return nil, err
+	}
+	d, err := pack.NewDictionary(chunks)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.primes = slices.Insert(l.primes[:min(len(l.primes), keptPrimers-1)], 0, primer{key, d})
+	return d, nil
+}
+
+// primer returns a dictionary that is kept, or nil.
+func (l *Loader) primer(key segmentKey) *pack.Dictionary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.primes, func(p primer) bool { return p.key == key })
+	if i < 0 {
+		return nil
+	}
+	found := l.primes[i]
+	copy(l.primes[1:i+1], l.primes[:i])
+	l.primes[0] = found
+	return found.dictionary
 }
 
 func (l *Loader) remember(c *cached) {

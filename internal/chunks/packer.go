@@ -22,10 +22,11 @@ type packer struct {
 	least   int             // bytes of segments with which a pack is begun
 	commits *errgroup.Group // of the packers of the class
 
-	mu   sync.Mutex   // guards what follows
-	open *pack.Writer // nil if no pack is begun
-	file spool
-	held held // nothing if a pack is begun
+	mu           sync.Mutex   // guards what follows
+	open         *pack.Writer // nil if no pack is begun
+	file         spool
+	dictionaries map[*dictionary]int // numbers of their segments in the open pack
+	held         held                // nothing if a pack is begun
 }
 
 // spool is a file of which the name is not yet known.
@@ -35,19 +36,19 @@ type spool struct {
 }
 
 // add appends a segment to the open pack, or holds it until there are enough for one. box is not kept. A failure ends the Writer's context.
-func (p *packer) add(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
+func (p *packer) add(s sealedSegment) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := context.Cause(p.w.ctx); err != nil {
 		return err
 	}
-	if p.open == nil && p.held.bytes+len(box) < p.least {
-		p.held.add(kind, box, chunks)
+	if p.open == nil && p.held.bytes+len(s.box) < p.least {
+		p.held.add(s)
 		return nil
 	}
 	err := p.appendAll(p.held.take())
 	if err == nil {
-		err = p.append(kind, box, chunks)
+		err = p.append(s)
 	}
 	if err != nil {
 		p.w.fail(err)
@@ -71,7 +72,7 @@ func (p *packer) addAll(h held) error {
 
 func (p *packer) appendAll(h held) error {
 	for _, s := range h.segments {
-		if err := p.append(s.kind, s.box, s.chunks); err != nil {
+		if err := p.append(s); err != nil {
 			return err
 		}
 	}
@@ -90,7 +91,8 @@ func (p *packer) isOpen() bool {
 	return p.open != nil
 }
 
-func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
+// append appends a segment, and before it its dictionary if the open pack does not have it.
+func (p *packer) append(s sealedSegment) error {
 	if p.open == nil {
 		file, err := newSpool(p.w.outer, p.w.store, p.class)
 		if err != nil {
@@ -98,13 +100,39 @@ func (p *packer) append(kind pack.Kind, box []byte, chunks []pack.Chunk) error {
 		}
 		p.file, p.open = file, pack.NewWriter(file.w, p.class, p.w.keys.Repository)
 	}
-	if err := p.open.Add(kind, box, chunks); err != nil {
+	if err := p.write(s); err != nil {
 		return err
 	}
 	if p.open.IsFull(int64(p.w.opts.PackSize)) {
 		return p.finish()
 	}
 	return nil
+}
+
+func (p *packer) write(s sealedSegment) error {
+	if s.with == nil {
+		if s.is != nil {
+			p.hold(s.is)
+		}
+		return p.open.Add(s.kind, s.box, s.chunks)
+	}
+	number, ok := p.dictionaries[s.with]
+	if !ok || !p.open.CanPrime(number) {
+		number = p.hold(s.with)
+		if err := p.open.Add(s.with.kind, s.with.box, s.with.chunks); err != nil {
+			return err
+		}
+	}
+	return p.open.AddPrimed(number, s.box, s.chunks)
+}
+
+// hold notes that the next segment of the open pack is a dictionary, and returns its number.
+func (p *packer) hold(d *dictionary) int {
+	if p.dictionaries == nil {
+		p.dictionaries = map[*dictionary]int{}
+	}
+	p.dictionaries[d] = p.open.Segments()
+	return p.open.Segments()
 }
 
 // finish ends the open pack, and makes it durable beside the next. It is called with mu held.
@@ -117,7 +145,10 @@ func (p *packer) finish() error {
 		return err
 	}
 	file := p.file
-	p.open, p.file = nil, spool{}
+	for d := range p.dictionaries {
+		d.ended.Store(true)
+	}
+	p.open, p.file, p.dictionaries = nil, spool{}, nil
 	p.commits.Go(func() error {
 		err := p.commit(file, index.Pack{ID: id, Class: p.class, Size: size, Directory: directory, Stored: index.DayOf(p.w.opts.Now())})
 		if err != nil {

@@ -27,6 +27,7 @@ type Saver struct {
 	piece    *pack.Encoder // of chunks of large files, likewise
 	meta     *pack.Encoder
 	open     [pieces + 1]segment // by kind; those of large files apart
+	groups   [lives]group
 	lengths  []uint32
 	box      []byte
 }
@@ -46,6 +47,9 @@ type segment struct {
 func (w *Writer) NewSaver() *Saver {
 	b := w.opts.Shared.bench()
 	s := &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: b.verifier, box: b.box, meta: pack.NewEncoder(w.keys.Metadata, w.opts.Shared.meta)}
+	for life := range s.groups {
+		s.groups[life].primed = b.primed[life]
+	}
 	s.open[pack.KindData].body = b.body
 	return s
 }
@@ -140,6 +144,9 @@ func (s *Saver) target(slot pack.Kind) int {
 	case pack.KindData:
 		return SegmentSize
 	case pieces:
+		if primes(s.w.opts.Shared.pieceLevel) && s.groups[s.open[pieces].life].begins() {
+			return dictionarySegment
+		}
 		return pieceSegment
 	}
 	return metaSegmentSize
@@ -205,18 +212,23 @@ func (s *Saver) seal(ctx context.Context, to goal, body []byte, chunks []pack.Ch
 		s.lengths = append(s.lengths, c.Length)
 	}
 	s.reserve(len(body))
-	box, err := encoder.Append(s.box[:0], to.kind, s.lengths, body, digest)
+	made := sealedSegment{kind: to.kind, chunks: chunks}
+	if to.slot == pieces {
+		made, err = s.sealPiece(to.life, body, chunks, digest)
+	} else {
+		made.box, err = encoder.Append(s.box[:0], to.kind, s.lengths, body, digest)
+	}
 	if err != nil {
 		return err
 	}
-	if err := s.verify(ctx, to.kind, box, chunks); err != nil {
+	if err := s.verify(ctx, made); err != nil {
 		return err
 	}
-	s.w.count(to.kind, chunks, len(body), len(box))
+	s.w.count(to.kind, chunks, len(body), len(made.box))
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return s.w.packers[to.kind.Class()][to.life].add(to.kind, box, chunks)
+	return s.w.packers[to.kind.Class()][to.life].add(made)
 }
 
 // Room in a Saver's box, in bytes: for what a segment is longer than its chunks, and for all but the longest chunks, which are few.
@@ -235,7 +247,8 @@ func (s *Saver) reserve(n int) {
 
 // verify opens a segment again and compares its chunks with their ids, before it counts
 // as written.
-func (s *Saver) verify(ctx context.Context, kind pack.Kind, box []byte, chunks []pack.Chunk) error {
+func (s *Saver) verify(ctx context.Context, made sealedSegment) error {
+	kind, box, chunks := made.kind, made.box, made.chunks
 	if s.w.opts.Corrupt != nil {
 		s.w.opts.Corrupt(box)
 	}
@@ -246,7 +259,13 @@ func (s *Saver) verify(ctx context.Context, kind pack.Kind, box []byte, chunks [
 	if kind == pack.KindData {
 		key = s.w.content
 	}
-	opened, err := s.verifier.Open(key, kind, box)
+	var opened [][]byte
+	var err error
+	if made.with != nil {
+		opened, err = s.verifier.OpenPrimed(key, box, made.with.plain)
+	} else {
+		opened, err = s.verifier.Open(key, kind, box)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrVerify, err)
 	}

@@ -68,7 +68,8 @@ func TestPiecesOfLargeFilesDieAlone(t *testing.T) {
 		}
 		return len(places)
 	}
-	if l, s, e := segments(large), segments(small), segments(tiny); l != len(large) || s != 1 || e != 1 {
+	// The first segment might have been a dictionary, and so holds up to four.
+	if l, s, e := segments(large), segments(small), segments(tiny); l < len(large)-3 || s != 1 || e != 1 {
 		t.Errorf("%d chunks of large files in %d segments, %d small files in %d, %d ends of files in %d", len(large), l, len(small), s, len(tiny), e)
 	}
 }

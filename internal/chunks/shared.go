@@ -15,12 +15,13 @@ const benchesPerCore = 4
 // Shared is what Writers of one repository use one after the other, or at the same time, so that not each makes it anew: encoders,
 // and buffers of Savers. For a run that saves a few megabytes, making them takes longer than the rest. It is safe for concurrent use.
 type Shared struct {
-	ids     pack.IDKey
-	data    *compress.Compressor
-	pieces  *compress.Compressor // of chunks of large files
-	meta    *compress.Compressor
-	unpack  compress.Decompressor
-	benches freelist.List[bench]
+	ids        pack.IDKey
+	data       *compress.Compressor
+	pieces     *compress.Compressor // of chunks of large files
+	meta       *compress.Compressor
+	pieceLevel compress.Level // of pieces
+	unpack     compress.Decompressor
+	benches    freelist.List[bench]
 }
 
 // bench is what one Saver works with.
@@ -28,6 +29,7 @@ type bench struct {
 	verifier *pack.Decoder
 	box      []byte
 	body     []byte // of a segment of small files
+	primed   [lives]*compress.Primed
 }
 
 // NewShared returns what Writers that name chunks with ids and compress file data to the level can share.
@@ -41,13 +43,14 @@ func NewShared(ids pack.IDKey, level compress.Level) (*Shared, error) {
 		return nil, err
 	}
 	// In so small a segment level default finds 2 % more than fastest, and takes half as long again: docs/decisions/0011-level-of-pieces.md.
-	pieces := data
+	pieces, pieceLevel := data, level
 	if level == "" || level == compress.Default {
+		pieceLevel = compress.Fastest
 		if pieces, err = compress.NewCompressor(compress.Fastest); err != nil {
 			return nil, err
 		}
 	}
-	s := &Shared{ids: ids, data: data, pieces: pieces, meta: meta}
+	s := &Shared{ids: ids, data: data, pieces: pieces, pieceLevel: pieceLevel, meta: meta}
 	s.benches.Max = benchesPerCore * runtime.GOMAXPROCS(0)
 	return s, nil
 }
@@ -64,6 +67,9 @@ func (s *Shared) bench() bench {
 // collector takes it.
 func (s *Saver) Release() {
 	b := bench{verifier: s.verifier, box: s.box, body: s.open[pack.KindData].body[:0]}
+	for life := range s.groups {
+		b.primed[life] = s.groups[life].primed
+	}
 	if cap(b.box) > maxBox {
 		b.box = nil
 	}

@@ -78,7 +78,11 @@ func (c *Compressor) Append(dst, src []byte) ([]byte, bool) {
 	if (c.level == Fastest || c.level == Default) && len(src) >= minSampled && seemsRandom(src) {
 		return dst, false
 	}
-	out := c.encode(&c.encoders, c.level, dst, src)
+	return ifSmaller(dst, c.encode(&c.encoders, c.level, dst, src), src)
+}
+
+// ifSmaller returns out, which is dst and a frame of src, unless the frame is not smaller by a 32nd.
+func ifSmaller(dst, out, src []byte) ([]byte, bool) {
 	if len(out)-len(dst) > len(src)-len(src)/32 {
 		return dst, false
 	}
@@ -132,7 +136,7 @@ func (c *Compressor) encode(free *freelist.List[*zstd.Encoder], level Level, dst
 	return enc.EncodeAll(src, dst)
 }
 
-func newEncoder(level Level, window int) *zstd.Encoder {
+func newEncoder(level Level, window int, more ...zstd.EOption) *zstd.Encoder {
 	speed := zstd.SpeedDefault
 	switch level {
 	case Fastest:
@@ -142,13 +146,13 @@ func newEncoder(level Level, window int) *zstd.Encoder {
 	case Max:
 		speed = zstd.SpeedBestCompression
 	}
-	enc, err := zstd.NewWriter(nil,
+	enc, err := zstd.NewWriter(nil, append([]zstd.EOption{
 		zstd.WithEncoderLevel(speed),
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithWindowSize(window),
 		zstd.WithEncoderCRC(false),
 		zstd.WithZeroFrames(true),
-		zstd.WithLowerEncoderMem(true))
+		zstd.WithLowerEncoderMem(true)}, more...)...)
 	if err != nil {
 		panic("compress: internal error: " + err.Error()) // only wrong options fail
 	}
@@ -170,7 +174,7 @@ func (d *Decompressor) Append(dst, src []byte, size int) ([]byte, error) {
 	if size < 0 || size > maxDecoded {
 		return dst, fmt.Errorf("%w: %d bytes are over the limit", ErrCorrupt, size)
 	}
-	if err := checkFrame(src, size); err != nil {
+	if _, err := checkFrame(src, size); err != nil {
 		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	dec, ok := d.decoders.Get()
@@ -207,21 +211,20 @@ func newDecoder() *zstd.Decoder {
 // checkFrame makes sure that src is one frame and nothing else: the library would
 // also take several, and skip what is meant to be skipped. It looks at the headers of frame
 // and blocks (RFC 8878, 3.1.1).
-func checkFrame(src []byte, size int) error {
-	var h zstd.Header
+func checkFrame(src []byte, size int) (h zstd.Header, err error) {
 	if err := h.Decode(src); err != nil {
-		return err
+		return h, err
 	}
 	if h.Skippable || h.DictionaryID != 0 {
-		return errors.New("not a plain frame")
+		return h, errors.New("not a plain frame")
 	}
 	if h.HasFCS && h.FrameContentSize != uint64(size) {
-		return fmt.Errorf("a frame of %d bytes, want %d", h.FrameContentSize, size)
+		return h, fmt.Errorf("a frame of %d bytes, want %d", h.FrameContentSize, size)
 	}
 	rest := src[h.HeaderSize:]
 	for last := false; !last; {
 		if len(rest) < 3 {
-			return io.ErrUnexpectedEOF
+			return h, io.ErrUnexpectedEOF
 		}
 		block := uint32(rest[0]) | uint32(rest[1])<<8 | uint32(rest[2])<<16
 		last = block&1 != 0
@@ -230,7 +233,7 @@ func checkFrame(src []byte, size int) error {
 			length = 1
 		}
 		if len(rest)-3 < length {
-			return io.ErrUnexpectedEOF
+			return h, io.ErrUnexpectedEOF
 		}
 		rest = rest[3+length:]
 	}
@@ -239,7 +242,7 @@ func checkFrame(src []byte, size int) error {
 		checksum = 4
 	}
 	if len(rest) != checksum {
-		return fmt.Errorf("%d bytes behind the frame", len(rest)-checksum)
+		return h, fmt.Errorf("%d bytes behind the frame", len(rest)-checksum)
 	}
-	return nil
+	return h, nil
 }

@@ -34,6 +34,22 @@ type openPack struct {
 	w      *pack.Writer
 	file   io.WriteCloser
 	commit func(ctx context.Context, name string) error
+	// placed are the numbers, in this pack, of segments that others may have for dictionary.
+	placed map[source]int
+}
+
+// source is where a segment was before.
+type source struct {
+	pack   pack.ID
+	number int
+}
+
+// Origin is a pack whose segments are copied.
+type Origin struct {
+	ID        pack.ID
+	Directory pack.Directory
+	// Box returns the sealed bytes of segment i, valid until the next call. It is also asked for those that others have for dictionary.
+	Box func(i int) ([]byte, error)
 }
 
 // NewCopier returns a Copier that makes packs of about packSize bytes in the store. metadata seals and opens
@@ -60,19 +76,21 @@ func (c *Copier) Copy(ctx context.Context, class pack.Class, id pack.ID, size in
 	if err != nil {
 		return 0, fmt.Errorf("pack %s: %w: %w", id, ErrDamaged, err)
 	}
-	copied := int64(0)
-	for _, s := range directory {
-		to := stream(s.Offset)
+	before := c.copied
+	from := Origin{ID: id, Directory: directory, Box: func(i int) ([]byte, error) {
+		s := &directory[i]
+		return data[s.Offset : s.Offset+s.Length], nil
+	}}
+	for i := range directory {
+		to := stream(directory[i].Offset)
 		if to == Leave {
 			continue
 		}
-		if err := c.add(ctx, to, s, data[s.Offset:s.Offset+s.Length]); err != nil {
-			return copied, err
+		if err := c.add(ctx, to, from, i); err != nil {
+			return c.copied - before, err
 		}
-		copied += int64(s.Length)
 	}
-	c.copied += copied
-	return copied, nil
+	return c.copied - before, nil
 }
 
 // read returns the bytes of a pack, which match its name, until the next call.
@@ -112,29 +130,73 @@ func (m memory) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Add adds a sealed segment from elsewhere.
-func (c *Copier) Add(ctx context.Context, s pack.Segment, box []byte) error {
-	c.copied += int64(len(box))
-	return c.add(ctx, Current, s, box)
+// Add copies segment i of a pack, with its dictionary if it has one.
+func (c *Copier) Add(ctx context.Context, from Origin, i int) error {
+	return c.add(ctx, Current, from, i)
 }
 
-func (c *Copier) add(ctx context.Context, to Stream, s pack.Segment, box []byte) error {
-	class := s.Kind.Class()
+func (c *Copier) add(ctx context.Context, to Stream, from Origin, i int) error {
+	class := from.Directory[i].Kind.Class()
 	p := &c.open[class][to]
 	if p.w == nil {
 		w, commit, err := chunks.NewSpool(ctx, c.store, class)
 		if err != nil {
 			return err
 		}
-		*p = openPack{pack.NewWriter(w, class, c.repo), w, commit}
+		*p = openPack{w: pack.NewWriter(w, class, c.repo), file: w, commit: commit, placed: map[source]int{}}
 	}
-	if err := p.w.Add(s.Kind, box, s.Chunks); err != nil {
+	size := p.w.Size()
+	err := p.add(from, i)
+	if c.copied += p.w.Size() - size; err != nil {
 		return err
 	}
 	if p.w.IsFull(c.packSize) {
 		return c.finish(ctx, p)
 	}
 	return nil
+}
+
+// add adds a segment to the pack, behind its dictionary.
+func (p *openPack) add(from Origin, i int) error {
+	s := &from.Directory[i]
+	if s.Back == 0 {
+		_, err := p.place(from, i)
+		return err
+	}
+	at := i - int(s.Back)
+	number, ok := p.placed[source{from.ID, at}]
+	if !ok || !p.w.CanPrime(number) {
+		var err error
+		if number, err = p.place(from, at); err != nil {
+			return err
+		}
+	}
+	box, err := from.Box(i)
+	if err != nil {
+		return err
+	}
+	return p.w.AddPrimed(number, box, s.Chunks)
+}
+
+// place adds a segment that has no dictionary and may be one, and returns its number.
+func (p *openPack) place(from Origin, i int) (number int, err error) {
+	key := source{from.ID, i}
+	if number, ok := p.placed[key]; ok && p.w.CanPrime(number) {
+		return number, nil // it came with one that has it for dictionary
+	}
+	box, err := from.Box(i)
+	if err != nil {
+		return 0, err
+	}
+	number = p.w.Segments()
+	s := &from.Directory[i]
+	if err := p.w.Add(s.Kind, box, s.Chunks); err != nil {
+		return 0, err
+	}
+	if s.Kind == pack.KindData {
+		p.placed[key] = number
+	}
+	return number, nil
 }
 
 // finish ends an open pack and makes it durable.

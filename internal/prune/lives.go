@@ -67,12 +67,12 @@ func (l *Lives) Segments(id pack.ID, fn func(u index.SegmentUsage, s Stream)) {
 		}
 	}
 	for i, u := range l.live.Segments(id) {
-		if u.Live == 0 {
+		if !u.Needed() {
 			fn(u, Leave)
 			continue
 		}
 		to := Current
-		for to < Short && (i >= len(by[to]) || by[to][i].Live == 0) {
+		for to < Short && (i >= len(by[to]) || !by[to][i].Needed()) {
 			to++
 		}
 		fn(u, to)

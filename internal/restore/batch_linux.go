@@ -14,8 +14,9 @@ import (
 
 // piece is a chunk that a file needs, or a hole to be written as zeros.
 type piece struct {
-	key    uint64 // where the chunk is: number of its pack, offset of its segment, ordinal in it
-	size   uint32 // bytes of the segment's box
+	key    uint64      // where the chunk is: number of its pack, offset of its segment, ordinal in it
+	size   uint32      // bytes of the segment's box
+	with   index.Range // dictionary of the segment; zero for none
 	file   *file
 	at     int64 // in the file
 	length int64
@@ -173,7 +174,7 @@ func (r *run) find(c *collector, p *piece) error {
 		return fmt.Errorf("%w: chunk %s: %d bytes at %d of pack %s", pack.ErrCorrupt, p.id, loc.Length, loc.Offset, loc.Pack)
 	}
 	p.key = uint64(c.number(loc.Pack))<<(ordinalBits+offsetBits) | uint64(loc.Offset)<<ordinalBits | uint64(loc.Ordinal)
-	p.size = loc.Length
+	p.size, p.with = loc.Length, loc.Dictionary
 	return nil
 }
 
@@ -252,6 +253,9 @@ func (r *run) nextRange(c *collector, pieces []piece) task {
 		return task{pieces: pieces[:1]}
 	}
 	start, end := first.offset(), first.offset()+int64(first.size)
+	if near := start - int64(first.with.Offset) - int64(first.with.Length); first.with.Length > 0 && near >= 0 && near <= int64(r.limits.gap) {
+		start = int64(first.with.Offset) // one read brings both
+	}
 	n := 1
 	for ; n < len(pieces); n++ {
 		p := &pieces[n]
@@ -301,5 +305,5 @@ func (r *run) send(ctx context.Context, t task) error {
 
 // location returns where the segment of a piece is.
 func (t *task) location(p *piece) index.Location {
-	return index.Location{Pack: t.pack, Class: pack.ClassData, Offset: uint32(p.offset()), Length: p.size, Ordinal: uint16(p.ordinal())}
+	return index.Location{Pack: t.pack, Class: pack.ClassData, Offset: uint32(p.offset()), Length: p.size, Ordinal: uint16(p.ordinal()), Dictionary: p.with}
 }

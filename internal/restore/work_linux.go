@@ -77,7 +77,11 @@ func (w *worker) restore(ctx context.Context, t *task) {
 		}
 		var opened [][]byte
 		if err == nil {
-			opened, err = w.Opener.Open(ctx, w.decoder, pack.KindData, segment)
+			near := chunks.Near{}
+			if readErr == nil {
+				near = chunks.Near{Offset: t.offset, Data: box}
+			}
+			opened, err = w.Opener.OpenAt(ctx, w.decoder, pack.KindData, loc, segment, near)
 		}
 		if err == nil {
 			w.deliver(ctx, loc, pieces[:n], opened)
@@ -215,7 +219,7 @@ func (w *worker) openSecond(ctx context.Context, loc index.Location) error {
 	if err := chunks.ReadSegment(ctx, w.Store, loc, box); err != nil {
 		return err
 	}
-	opened, err := w.Opener.Open(ctx, s.decoder, pack.KindData, box)
+	opened, err := w.Opener.OpenAt(ctx, s.decoder, pack.KindData, loc, box, chunks.Near{})
 	if err != nil {
 		return err
 	}

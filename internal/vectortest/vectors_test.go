@@ -157,7 +157,15 @@ func sealed(t *testing.T, kind byte, plain []byte) (*seal.Key, []byte) {
 func segment(t *testing.T, v *vectortest.Vector) (lines []string, err error) {
 	ids, kind := pack.IDKey(v.Bytes(t, "id-key")), pack.Kind(number(t, v, "chunk-kind"))
 	key, box := sealed(t, byte(kind), v.Data)
-	chunks, err := pack.NewDecoder(&ids, new(compress.Decompressor)).Open(key, kind, box)
+	decoder := pack.NewDecoder(&ids, new(compress.Decompressor))
+	var chunks [][]byte
+	if v.Header["dictionary"] == "" {
+		chunks, err = decoder.Open(key, kind, box)
+	} else if with, bad := pack.NewDictionary([][]byte{v.Bytes(t, "dictionary")}); bad != nil {
+		t.Fatal(bad)
+	} else {
+		chunks, err = decoder.OpenPrimed(key, box, with)
+	}
 	for _, c := range chunks {
 		id, _ := ids.NewHasher().Sum(kind, c)
 		lines = append(lines, fmt.Sprintf("chunk %d %s", len(c), id))
@@ -166,8 +174,12 @@ func segment(t *testing.T, v *vectortest.Vector) (lines []string, err error) {
 }
 
 func rows(lines []string, d pack.Directory) []string {
-	for _, s := range d {
-		lines = append(lines, fmt.Sprintf("segment %d %d %d", s.Kind, s.Offset, s.Length))
+	for i, s := range d {
+		line := fmt.Sprintf("segment %d %d %d", s.Kind, s.Offset, s.Length)
+		if s.Back > 0 {
+			line += fmt.Sprintf(" dictionary %d", i-int(s.Back))
+		}
+		lines = append(lines, line)
 		for _, c := range s.Chunks {
 			lines = append(lines, fmt.Sprintf("chunk %s %d", c.ID, c.Length))
 		}

@@ -93,18 +93,19 @@ func unpack(packed []byte, limit int) ([]byte, error) {
 }
 
 // decode returns the size bytes that codec 0 or 1 made data of.
-func decode(codec byte, data []byte, size int) ([]byte, error) {
+func decode(codec byte, data []byte, size int, dictionary ...zstd.DOption) ([]byte, error) {
 	if codec == 0 {
 		if len(data) != size {
 			return nil, damaged("%d bytes, want %d", len(data), size)
 		}
 		return data, nil
 	}
-	if err := oneFrame(data, uint64(size)); err != nil {
+	if err := oneFrame(data, uint64(size), len(dictionary) == 0); err != nil {
 		return nil, err
 	}
-	d, err := zstd.NewReader(bytes.NewReader(nil), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPack),
+	options := append(dictionary, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPack),
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderLowmem(true)) // no more than out has room for
+	d, err := zstd.NewReader(bytes.NewReader(nil), options...)
 	if err != nil {
 		panic("verifier: internal error: " + err.Error()) // only wrong options fail
 	}
@@ -116,11 +117,11 @@ func decode(codec byte, data []byte, size int) ([]byte, error) {
 	return out, nil
 }
 
-// oneFrame makes sure that data is one zstd frame (RFC 8878 section 3.1.1) of size bytes, without a
+// oneFrame makes sure that data is one zstd frame (RFC 8878 section 3.1.1) of size bytes that names no
 // dictionary: a decoder of zstd takes several, and skips some.
-func oneFrame(data []byte, size uint64) error {
+func oneFrame(data []byte, size uint64, mayHaveChecksum bool) error {
 	var h zstd.Header
-	if err := h.Decode(data); err != nil || h.Skippable || h.DictionaryID != 0 || (h.HasFCS && h.FrameContentSize != size) {
+	if err := h.Decode(data); err != nil || (h.HasCheckSum && !mayHaveChecksum) || h.Skippable || h.DictionaryID != 0 || (h.HasFCS && h.FrameContentSize != size) {
 		return damaged("no zstd frame of %d bytes", size)
 	}
 	in := &input{rest: data}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/zeebo/blake3"
 )
 
@@ -16,6 +17,8 @@ const (
 	maxPack         = 256 << 20
 	maxDirectoryBox = 64 << 20
 	maxSegments     = 1_000_000
+	maxDictionary   = 256 << 10
+	withDictionary  = 12 // kind of a segment of file data that has a dictionary, in directories
 	footerSize      = 64
 )
 
@@ -34,12 +37,32 @@ type segmentRow struct {
 	kind    byte
 	offset  int64
 	length  int
+	back    int // how many segments before it its dictionary stands; 0 for none
 	ids     []chunkID
 	lengths []int
 }
 
+// size returns how many bytes the chunks of a segment have together.
+func (s *segmentRow) size() (n int) {
+	for _, length := range s.lengths {
+		n += length
+	}
+	return n
+}
+
+// dictionaries counts the segments that have one.
+func dictionaries(rows []segmentRow) (n int) {
+	for _, s := range rows {
+		if s.back > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // footer is the end of a pack, section 6.
 type footer struct {
+	version   uint16
 	class     byte
 	directory int64 // length of the directory's box
 	repo      [16]byte
@@ -52,12 +75,13 @@ func parseFooter(b []byte) (f footer, err error) {
 	if sum := blake3.Sum256(b[:48]); !bytes.Equal(sum[:16], b[48:]) {
 		return f, damaged("footer's checksum")
 	}
-	if v := binary.LittleEndian.Uint16(b[8:]); v > 1 {
-		return f, newer("pack of version %d", v)
-	} else if v == 0 {
+	version := binary.LittleEndian.Uint16(b[8:])
+	if version > 2 {
+		return f, newer("pack of version %d", version)
+	} else if version == 0 {
 		return f, damaged("pack of version 0")
 	}
-	f = footer{b[10], int64(binary.LittleEndian.Uint32(b[12:])), [16]byte(b[16:])}
+	f = footer{version, b[10], int64(binary.LittleEndian.Uint32(b[12:])), [16]byte(b[16:])}
 	if (f.class != 1 && f.class != 2) || b[11] != 0 || !bytes.Equal(b[32:48], make([]byte, 16)) {
 		return f, damaged("footer")
 	}
@@ -77,6 +101,11 @@ func readSegments(in *input) []segmentRow {
 		s := &rows[i]
 		s.kind, s.offset, s.length = in.byte(), offset, in.upTo(maxSegmentBox)
 		n := in.upTo(maxSegmentCount)
+		if s.kind == withDictionary {
+			if s.kind, s.back = boxData, in.upTo(65_535); s.back == 0 || s.back > i {
+				in.fail(damaged("segment %d: its dictionary stands %d before it", i, s.back))
+			}
+		}
 		offset, chunks = offset+int64(s.length), chunks+n
 		if in.err == nil && (s.kind < boxData || s.kind > boxRefs || n == 0 || offset > maxPack || chunks > len(in.rest)/17) {
 			in.fail(damaged("segment %d: kind %d, %d chunks", i, s.kind, n))
@@ -102,6 +131,11 @@ func readSegments(in *input) []segmentRow {
 				in.fail(damaged("segment %d: chunk of %d bytes", i, n))
 			}
 			rows[i].lengths[k] = n
+		}
+		if in.err == nil && rows[i].back > 0 {
+			if d := &rows[i-rows[i].back]; d.kind != boxData || d.back > 0 || d.size() > maxDictionary {
+				in.fail(damaged("segment %d: segment %d is no dictionary", i, i-rows[i].back))
+			}
 		}
 	}
 	return rows
@@ -153,6 +187,9 @@ func readPack(r io.ReaderAt, size int64, k *keys) (*packRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	if (dictionaries(segments) > 0) != (f.version == 2) {
+		return nil, damaged("pack of version %d in which %d segments have a dictionary", f.version, dictionaries(segments))
+	}
 	return &packRow{class: f.class, size: size, segments: segments}, checkRow(f.class, segments, start)
 }
 
@@ -176,8 +213,8 @@ func parseDirectory(plain []byte) ([]segmentRow, error) {
 	return segments, in.err
 }
 
-// openSegment returns the chunks of a segment of the kind.
-func openSegment(key *boxKey, kind byte, box []byte) ([][]byte, error) {
+// openSegment returns the chunks of a segment of the kind, which has a dictionary unless that is nil.
+func openSegment(key *boxKey, kind byte, box, dictionary []byte) ([][]byte, error) {
 	if len(box) > maxSegmentBox {
 		return nil, damaged("segment of %d bytes", len(box))
 	}
@@ -185,15 +222,18 @@ func openSegment(key *boxKey, kind byte, box []byte) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseSegment(plain)
+	return parseSegment(plain, dictionary)
 }
 
 // parseSegment takes the plaintext of a segment apart.
-func parseSegment(plain []byte) ([][]byte, error) {
+func parseSegment(plain, dictionary []byte) ([][]byte, error) {
 	in := &input{rest: plain}
 	codec, count := in.byte(), in.upTo(maxSegmentCount)
-	if in.err == nil && codec > 1 {
+	if in.err == nil && codec > 2 {
 		return nil, newer("codec %d", codec)
+	}
+	if in.err == nil && (codec == 2) != (dictionary != nil) {
+		return nil, damaged("codec %d, dictionary of %d bytes", codec, len(dictionary))
 	}
 	if count == 0 || count > len(in.rest) {
 		in.fail(damaged("%d chunks in a segment", count))
@@ -209,7 +249,11 @@ func parseSegment(plain []byte) ([][]byte, error) {
 	if in.err != nil {
 		return nil, in.err
 	}
-	body, err := decode(codec, in.rest, sum)
+	var options []zstd.DOption
+	if dictionary != nil {
+		options = []zstd.DOption{zstd.WithDecoderDictRaw(0, dictionary)}
+	}
+	body, err := decode(codec, in.rest, sum, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -236,9 +280,10 @@ func (k *keys) idOf(kind byte, chunk []byte) (id chunkID) {
 // parseIndex parses the body of an index file, section 7.
 func parseIndex(body []byte) (superseded [][32]byte, rows []packRow, err error) {
 	in := &input{rest: body}
-	if v := in.varint(); in.err == nil && v > 1 {
-		return nil, nil, newer("index of version %d", v)
-	} else if v == 0 {
+	version, primed := in.varint(), 0
+	if in.err == nil && version > 2 {
+		return nil, nil, newer("index of version %d", version)
+	} else if version == 0 {
 		in.fail(damaged("index of version 0"))
 	}
 	count := in.upTo(len(in.rest) / 32)
@@ -255,7 +300,13 @@ func parseIndex(body []byte) (superseded [][32]byte, rows []packRow, err error) 
 		if err := checkRow(row.class, row.segments, row.size); err != nil {
 			return nil, nil, err
 		}
-		rows = append(rows, row)
+		rows, primed = append(rows, row), primed+dictionaries(row.segments)
 	}
-	return superseded, rows, in.end()
+	if err := in.end(); err != nil {
+		return nil, nil, err
+	}
+	if (primed > 0) != (version == 2) {
+		return nil, nil, damaged("index of version %d in which %d segments have a dictionary", version, primed)
+	}
+	return superseded, rows, nil
 }

@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"bytes"
 	"container/list"
 	"encoding/hex"
 	"errors"
@@ -462,7 +463,16 @@ func (r *Repository) segment(key segmentKey, name string, row *segmentRow) ([][]
 	if err != nil {
 		return nil, err
 	}
-	chunks, err := openSegment(k, row.kind, box)
+	var dictionary []byte
+	if row.back > 0 {
+		at := segmentKey{key.pack, key.segment - int32(row.back)}
+		some, err := r.segment(at, name, &r.packs[at.pack].segments[at.segment])
+		if err != nil {
+			return nil, fmt.Errorf("dictionary: %w", err)
+		}
+		dictionary = bytes.Join(some, nil)
+	}
+	chunks, err := openSegment(k, row.kind, box, dictionary)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,11 @@ func keyOf(t *testing.T, v *vectortest.Vector) *boxKey {
 
 func describeSegment(t *testing.T, v *vectortest.Vector) (lines []string, err error) {
 	k := &keys{idKey: [32]byte(v.Bytes(t, "id-key"))}
-	chunks, err := parseSegment(v.Data)
+	var dictionary []byte
+	if v.Header["dictionary"] != "" {
+		dictionary = v.Bytes(t, "dictionary")
+	}
+	chunks, err := parseSegment(v.Data, dictionary)
 	for _, c := range chunks {
 		lines = append(lines, fmt.Sprintf("chunk %d %x", len(c), k.idOf(byte(number(t, v, "chunk-kind")), c)))
 	}
@@ -112,8 +116,12 @@ func describeSegment(t *testing.T, v *vectortest.Vector) (lines []string, err er
 }
 
 func describeRows(lines []string, rows []segmentRow) []string {
-	for _, s := range rows {
-		lines = append(lines, fmt.Sprintf("segment %d %d %d", s.kind, s.offset, s.length))
+	for i, s := range rows {
+		line := fmt.Sprintf("segment %d %d %d", s.kind, s.offset, s.length)
+		if s.back > 0 {
+			line += fmt.Sprintf(" dictionary %d", i-s.back)
+		}
+		lines = append(lines, line)
 		for i, id := range s.ids {
 			lines = append(lines, fmt.Sprintf("chunk %x %d", id, s.lengths[i]))
 		}

@@ -141,4 +141,20 @@ func frame(c byte, n int) []byte {
 // foreign is a frame that the zstd command made at level 19, of foreignText.
 var foreign = unhex("28b52ffd603f00d50100140374686520717569636b2062726f776e20666f78206a756d7073206f76657220746865206c617a7920646f673b20656e640a01005d80aa2a03")
 
+// primed is a frame that the zstd command made at level 19, of primedText with primer for dictionary.
+var primed = unhex("28b52ffd2088cd0000504932426f626f70656e3305000be3098123601d00ae230a6c")
+
+// primedChecksum is the same with a checksum.
+var primedChecksum = unhex("28b52ffd2488cd0000504932426f626f70656e3305000be3098123601d00ae230a6cbcc2997f")
+
+var (
+	primer     = orders(1, "Ada", "paid")
+	primedText = cat(orders(2, "Bob", "open"), orders(3, "Ada", "paid"))
+)
+
+// orders returns a line of a dump.
+func orders(id int, customer, state string) []byte {
+	return fmt.Appendf(nil, "INSERT INTO orders (id, customer, state) VALUES (%d, '%s', '%s');\n", id, customer, state)
+}
+
 var foreignText = cat(bytes.Repeat([]byte("the quick brown fox jumps over the lazy dog; "), 7), "end\n")

@@ -20,7 +20,7 @@ func main() {
 }
 
 // headerKeys is the order of header lines.
-var headerKeys = []string{"comment", "repository", "key", "box-kind", "id-key", "chunk-kind", "limit", "length", "leaf", "name", "config", "passphrase", "identity"}
+var headerKeys = []string{"comment", "repository", "key", "box-kind", "id-key", "chunk-kind", "dictionary", "limit", "length", "leaf", "name", "config", "passphrase", "identity"}
 
 // header are the parameters of a vector.
 type header map[string]string

@@ -105,7 +105,8 @@ func segments(m *maker) {
 	m.add("segment", "ok-zstd", "ok", "one chunk, codec 1, a frame of the zstd command", h, cat(1, 1, len(foreignText), foreign), want(string(foreignText))...)
 	m.add("segment", "ok-zstd-several", "ok", "two chunks, codec 1", h, cat(1, 2, 300, 19, foreign), want(string(foreignText[:300]), string(foreignText[300:]))...)
 	m.bad("segment", h,
-		bad{"codec-2", "newer", "an unknown codec", cat(2, 1, 1, "a")},
+		bad{"codec-3", "newer", "an unknown codec", cat(3, 1, 1, "a")},
+		bad{"codec-2-alone", "corrupt", "codec 2 where the directory tells of no dictionary", cat(2, 1, len(primedText), primed)},
 		bad{"empty", "corrupt", "no byte", nil},
 		bad{"no-chunk", "corrupt", "a segment holds one chunk at least", cat(0, 0)},
 		bad{"chunk-of-no-bytes", "corrupt", "a chunk has one byte at least", cat(0, 2, 0, 1, "a")},
@@ -118,6 +119,19 @@ func segments(m *maker) {
 		bad{"zstd-shorter", "corrupt", "the frame decodes to fewer bytes", cat(1, 1, 21, frame('x', 20))},
 		bad{"zstd-two-frames", "corrupt", "two frames", cat(1, 1, 40, frame('x', 20), frame('x', 20))},
 	)
+	with := header{"id-key": h["id-key"], "chunk-kind": "1", "dictionary": hexOf(primer)}
+	m.add("segment", "ok-dictionary", "ok", "one chunk, codec 2, a frame of the zstd command, with a dictionary", with, cat(2, 1, len(primedText), primed),
+		fmt.Sprintf("chunk %d %x", len(primedText), chunkID(1, primedText)))
+	m.bad("segment", with,
+		bad{"dictionary-for-codec-1", "corrupt", "codec 1 where the directory tells of a dictionary", cat(1, 1, 20, frame('x', 20))},
+		bad{"dictionary-for-codec-0", "corrupt", "codec 0 where the directory tells of a dictionary", cat(0, 1, 1, "a")},
+		bad{"dictionary-shorter", "corrupt", "the frame decodes to fewer bytes", cat(2, 1, len(primedText)+1, primed)},
+		bad{"dictionary-named", "corrupt", "a frame that names a dictionary", cat(2, 1, 1, unhex("28b52ffd210701090000"), "x")},
+		bad{"dictionary-checksum", "corrupt", "a frame with a checksum", cat(2, 1, len(primedText), primedChecksum)},
+		bad{"dictionary-two-frames", "corrupt", "two frames", cat(2, 1, 2*len(primedText), primed, primed)},
+	)
+	short := header{"id-key": h["id-key"], "chunk-kind": "1", "dictionary": hexOf(primer[:20])}
+	m.bad("segment", short, bad{"dictionary-too-short", "corrupt", "a match that reaches beyond the dictionary", cat(2, 1, len(primedText), primed)})
 }
 
 // directories are plaintexts; a test seals them first.
@@ -148,6 +162,32 @@ func directories(m *maker) {
 		bad{"1000001-segments", "corrupt", "one more than a pack may have", cat(1_000_001, make([]byte, 64))},
 		bad{"not-shortest", "corrupt", "a length in a longer form", cat(1, 1, unhex("ac8200"), 1, a, 5)},
 	)
+	primed := func(first, back int, lengths ...any) []byte {
+		return cat(append([]any{3, 1, 300, 1, first, 80, 1, 12, 70, 1, back, a, b, c}, lengths...)...)
+	}
+	m.add("directory", "ok-dictionary", "ok", "the third segment has the first for dictionary", nil, primed(1, 2, 256<<10, 16<<20, 5),
+		"segment 1 0 300", "chunk "+hexOf(a)+" 262144", "segment 1 300 80", "chunk "+hexOf(b)+" 16777216", "segment 1 380 70 dictionary 0", "chunk "+hexOf(c)+" 5")
+	m.bad("directory", nil,
+		bad{"dictionary-over-limit", "corrupt", "a dictionary of 256 KiB and a byte", primed(1, 2, 256<<10+1, 7, 5)},
+		bad{"dictionary-itself", "corrupt", "a segment that is its own dictionary", primed(1, 0, 7, 7, 5)},
+		bad{"dictionary-before-pack", "corrupt", "a dictionary before the first segment", primed(1, 3, 7, 7, 5)},
+		bad{"dictionary-of-tree", "corrupt", "a tree segment is no dictionary", primed(2, 1, 7, 7, 5)},
+		bad{"dictionary-too-far", "corrupt", "a dictionary 65,536 segments away", primed(1, 65_536, 7, 7, 5)},
+		bad{"dictionary-of-dictionary", "corrupt", "a segment that has a dictionary is none", cat(3, 1, 300, 1, 12, 80, 1, 1, 12, 70, 1, 1, a, b, c, 7, 7, 5)},
+	)
+}
+
+// primedPack returns a pack of two segments, of which the second has the first for dictionary, and its wanted lines.
+func primedPack(version int) ([]byte, []string) {
+	boxes := [][]byte{seal(dataSecret, 1, cat(0, 1, len(primer), primer)), seal(dataSecret, 1, cat(2, 1, len(primedText), primed))}
+	ids := [][]byte{chunkID(1, primer), chunkID(1, primedText)}
+	box := seal(metaSecret, 4, padded(cat(2, 1, len(boxes[0]), 1, 12, len(boxes[1]), 1, 1, ids[0], ids[1], len(primer), len(primedText)), 0, 0))
+	file := padded(cat(boxes[0], boxes[1]), len(box)+64, 0xee)
+	footer := cat("snappack", le(uint64(version), 2), []byte{1}, []byte{0}, le(uint64(len(box)), 4), repository, make([]byte, 16))
+	file = cat(file, box, footer, sum(footer)[:16])
+	return file, []string{fmt.Sprintf("pack %x class 1 size %d", sum(file), len(file)),
+		fmt.Sprintf("segment 1 0 %d", len(boxes[0])), fmt.Sprintf("chunk %x %d", ids[0], len(primer)),
+		fmt.Sprintf("segment 1 %d %d dictionary 0", len(boxes[0]), len(boxes[1])), fmt.Sprintf("chunk %x %d", ids[1], len(primedText))}
 }
 
 // pack returns a pack of two segments and its wanted lines. edit may change the footer before its checksum is made.
@@ -180,6 +220,9 @@ func packs(m *maker) {
 	m.add("pack", "ok-meta", "ok", "a pack of two reference segments", h, meta, metaWant...)
 	edited := func(edit func(f []byte)) []byte { p, _ := pack(1, 1, edit); return p }
 	mixed, _ := pack(2, 1, nil)
+	withDictionary, primedWant := primedPack(2)
+	m.add("pack", "ok-dictionary", "ok", "a pack of two data segments, of which the second has the first for dictionary", h, withDictionary, primedWant...)
+	earlier, _ := primedPack(1)
 	m.bad("pack", h,
 		bad{"empty", "corrupt", "no byte", nil},
 		bad{"cut", "corrupt", "the last byte is missing", cut(data, -1)},
@@ -187,7 +230,9 @@ func packs(m *maker) {
 		bad{"flipped-checksum", "corrupt", "a bit of the footer's checksum", flip(data, -1)},
 		bad{"flipped-directory", "corrupt", "a bit of the directory's box", flip(data, -80)},
 		bad{"class-mismatch", "corrupt", "data segments in a pack of class 2", mixed},
-		bad{"version-2", "newer", "a later version", edited(func(f []byte) { f[8] = 2 })},
+		bad{"version-3", "newer", "a later version", edited(func(f []byte) { f[8] = 3 })},
+		bad{"version-2-alone", "corrupt", "version 2 without a dictionary", edited(func(f []byte) { f[8] = 2 })},
+		bad{"dictionary-in-version-1", "corrupt", "a dictionary in a pack of version 1", earlier},
 		bad{"version-0", "corrupt", "there is no version 0", edited(func(f []byte) { f[8] = 0 })},
 		bad{"class-3", "corrupt", "an unknown class", edited(func(f []byte) { f[10] = 3 })},
 		bad{"zero-not-zero", "corrupt", "a byte that must be zero is not", edited(func(f []byte) { f[47] = 1 })},
@@ -207,11 +252,18 @@ func indexes(m *maker) {
 	m.add("index", "ok", "ok", "two packs, replaces another index file", nil, body, "supersedes "+hexOf(other),
 		"pack "+hexOf(name)+" class 1 size 1024", "segment 1 0 300", "chunk "+hexOf(a)+" 10", "chunk "+hexOf(b)+" 20",
 		"pack "+hexOf(other)+" class 2 size 500", "segment 2 0 100", "chunk "+hexOf(a)+" 7", "segment 3 100 50", "chunk "+hexOf(b)+" 8")
+	primed := func(version int) []byte {
+		return cat(version, 0, 1, name, []byte{1}, 1024, 2, 1, 300, 1, 12, 70, 1, 1, a, b, 10, 20)
+	}
+	m.add("index", "ok-dictionary", "ok", "a segment with a dictionary", nil, primed(2), "pack "+hexOf(name)+" class 1 size 1024",
+		"segment 1 0 300", "chunk "+hexOf(a)+" 10", "segment 1 300 70 dictionary 0", "chunk "+hexOf(b)+" 20")
 	pack := func(class byte, size int, rest ...any) []byte {
 		return cat(append([]any{1, 0, 1, name, []byte{class}, size}, rest...)...)
 	}
 	m.bad("index", nil,
-		bad{"version-2", "newer", "a later version, of which nothing is known", cat(2, "whatever")},
+		bad{"version-3", "newer", "a later version, of which nothing is known", cat(3, "whatever")},
+		bad{"version-2-alone", "corrupt", "version 2 without a dictionary", cat(2, 0, 0)},
+		bad{"dictionary-in-version-1", "corrupt", "a dictionary in an index of version 1", primed(1)},
 		bad{"version-0", "corrupt", "there is no version 0", cat(0, 0, 0)},
 		bad{"empty", "corrupt", "no byte", nil},
 		bad{"cut", "corrupt", "the last byte is missing", cut(body, -1)},

@@ -1,0 +1,88 @@
+package chunks
+
+import (
+	"bytes"
+	"sync/atomic"
+
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/pack"
+)
+
+// Pieces of a database or a dump are alike, and each is too short to show it: so a segment of a few of them is the dictionary of those that come after it,
+// for as long as they go to the same pack: docs/decisions/0019-dictionaries-for-pieces.md.
+const (
+	dictionarySegment = 96 << 10  // raw bytes at which a segment is ended that shall be a dictionary
+	maxPrimed         = 128 << 10 // raw bytes of a segment that gets one: more shows by itself that it is alike
+	primedSegments    = 64        // segments for which a dictionary is used: what comes later is less like it
+)
+
+// dictionary is a segment that others have for dictionary. It does not change but for ended.
+type dictionary struct {
+	sealedSegment
+	plain *pack.Dictionary
+	ended atomic.Bool // the pack that holds it takes no more segments
+}
+
+// sealedSegment is a segment on its way to a pack.
+type sealedSegment struct {
+	kind   pack.Kind
+	box    []byte
+	chunks []pack.Chunk
+	is     *dictionary // what it is the dictionary's segment of; nil if it is none
+	with   *dictionary // what it has for dictionary; nil for none
+}
+
+// group is how a Saver compresses the pieces of one life.
+type group struct {
+	dictionary *dictionary // nil if the last try gave none
+	left       int         // segments until the next try
+	primed     *compress.Primed
+}
+
+// begins reports whether the next segment shall be a dictionary.
+func (g *group) begins() bool { return g.left == 0 || g.dictionary != nil && g.dictionary.ended.Load() }
+
+// primes reports whether segments of pieces have dictionaries at the level. Max would take twice its 43 MiB.
+func primes(level compress.Level) bool { return level != compress.Off && level != compress.Max }
+
+// sealPiece seals a segment of pieces, with the dictionary of its life or as the next one.
+func (s *Saver) sealPiece(life Life, body []byte, chunks []pack.Chunk, digest [32]byte) (out sealedSegment, err error) {
+	out.kind, out.chunks = pack.KindData, chunks
+	g := &s.groups[life]
+	begins := primes(s.w.opts.Shared.pieceLevel) && g.begins()
+	if !begins && g.dictionary != nil && len(body) <= maxPrimed {
+		g.left--
+		var has bool
+		if out.box, has, err = s.piece.AppendPrimed(s.box[:0], s.lengths, body, digest, g.primed); has {
+			out.with = g.dictionary
+		}
+		return out, err
+	}
+	if out.box, err = s.piece.Append(s.box[:0], pack.KindData, s.lengths, body, digest); err != nil {
+		return out, err
+	}
+	if !begins {
+		g.left = max(0, g.left-1)
+		return out, nil
+	}
+	g.dictionary, g.left = nil, primedSegments
+	if len(out.box) < len(body) && len(body) <= pack.MaxDictionarySize {
+		out.is, err = g.begin(out, body, s.w.opts.Shared.pieceLevel)
+	}
+	return out, err
+}
+
+// begin makes a sealed segment the dictionary of those that come next.
+func (g *group) begin(s sealedSegment, body []byte, level compress.Level) (*dictionary, error) {
+	plain, err := pack.NewDictionary([][]byte{body})
+	if err != nil {
+		return nil, err
+	}
+	if g.primed == nil {
+		g.primed = compress.NewPrimed(level)
+	}
+	g.primed.Prime(plain.Bytes())
+	s.box = bytes.Clone(s.box)
+	g.dictionary = &dictionary{plain: plain, sealedSegment: s}
+	return g.dictionary, nil
+}

@@ -1,0 +1,221 @@
+package chunks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/snapkeep/snap/index"
+	"github.com/snapkeep/snap/internal/compress"
+	"github.com/snapkeep/snap/internal/store/mem"
+	"github.com/snapkeep/snap/pack"
+)
+
+// rowsOf returns a piece of a dump of n bytes: rows that are alike, and differ.
+func rowsOf(rng *rand.Rand, n int) []byte {
+	names := []string{"Ada", "Bob", "Carol", "Dan", "Eve", "Frank", "Grace", "Heidi"}
+	var b bytes.Buffer
+	for b.Len() < n {
+		fmt.Fprintf(&b, "(%d, '%s', 'order of %x', %d.%02d, '2026-%02d-%02d'),\n", rng.IntN(1e6), names[rng.IntN(len(names))], rng.Uint64(), rng.IntN(999),
+			rng.IntN(100), 1+rng.IntN(12), 1+rng.IntN(28))
+	}
+	return b.Bytes()[:n]
+}
+
+// savedPieces saves pieces by several Savers and returns them by id.
+func savedPieces(t *testing.T, w *Writer, savers, each int, piece func(rng *rand.Rand) []byte) map[pack.ChunkID][]byte {
+	t.Helper()
+	var mu sync.Mutex
+	saved := map[pack.ChunkID][]byte{}
+	var wg sync.WaitGroup
+	for k := range savers {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(k), 5))
+			s := w.NewSaver()
+			for range each {
+				data := piece(rng)
+				life := Life(rng.IntN(lives))
+				id, err := s.SavePiece(t.Context(), data, func() Life { return life })
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				saved[id] = data
+				mu.Unlock()
+			}
+			if err := s.Flush(t.Context()); err != nil {
+				t.Error(err)
+			}
+			s.Release()
+		})
+	}
+	wg.Wait()
+	if _, err := w.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+// openAlone opens all segments of a pack with nothing but the pack, and returns how many have a dictionary.
+func openAlone(t *testing.T, store *mem.Store, id pack.ID) (primed, chunks int) {
+	t.Helper()
+	_, directory, err := readDirectory(t, store, pack.ClassData, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := testKeys()
+	key, _ := keys.NewContent(t.Context())
+	d := pack.NewDecoder(&keys.ChunkIDs, new(compress.Decompressor))
+	box := func(s *pack.Segment) []byte {
+		b := make([]byte, s.Length)
+		if _, err := store.ReadAt(t.Context(), pack.Name(pack.ClassData, id), b, int64(s.Offset)); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for i := range directory {
+		s := &directory[i]
+		var opened [][]byte
+		if s.Back == 0 {
+			opened, err = d.Open(key, pack.KindData, box(s))
+		} else {
+			primed++
+			first, err := d.Open(key, pack.KindData, box(&directory[i-int(s.Back)]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			with, err := pack.NewDictionary(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if opened, err = d.OpenPrimed(key, box(s), with); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err != nil || len(opened) != len(s.Chunks) {
+			t.Fatalf("segment %d of pack %s: %d chunks, %v", i, id, len(opened), err)
+		}
+		for k, chunk := range opened {
+			chunks++
+			if err := d.Check(pack.KindData, s.Chunks[k].ID, chunk); err != nil {
+				t.Errorf("segment %d of pack %s: %v", i, id, err)
+			}
+		}
+	}
+	return primed, chunks
+}
+
+// Pieces of any lives, by several Savers, into packs that end all the time: each pack can be read by itself, and the pieces come back.
+func TestPiecesHaveDictionariesInTheirPack(t *testing.T) {
+	for _, level := range []compress.Level{compress.Default, compress.Better, compress.Max, compress.Off} {
+		for _, replaces := range []bool{false, true} {
+			store, set := mem.New(nil), index.NewSet()
+			w := newWriter(t, store, set, Options{PackSize: 1 << 20, Compression: level, Replaces: replaces})
+			each := 150
+			if level == compress.Max {
+				each = 10
+			}
+			saved := savedPieces(t, w, 3, each, func(rng *rand.Rand) []byte { return rowsOf(rng, 20_000+rng.IntN(60_000)) })
+			primed, chunks, packs := 0, 0, map[pack.ID]bool{}
+			for _, l := range set.PackRows() {
+				if !packs[l.Pack] {
+					packs[l.Pack] = true
+					p, c := openAlone(t, store, l.Pack)
+					primed, chunks = primed+p, chunks+c
+				}
+			}
+			if has := primes(level); has != (primed > 0) || has && (primed < len(saved)/2 || len(packs) < 3) {
+				t.Errorf("%s, %v: %d of %d segments have a dictionary, in %d packs", level, replaces, primed, chunks, len(packs))
+			}
+			// What several packs hold is little: a dictionary whose pack ended between two segments.
+			if twice := chunks - len(saved); twice < 0 || twice > len(saved)/5 {
+				t.Errorf("%s, %v: %d chunks are stored twice, of %d", level, replaces, twice, len(saved))
+			}
+			for _, cache := range []int{0, 64 << 20} {
+				l := NewLoader(store, set, testKeys(), cache)
+				for id, data := range saved {
+					if got, err := l.Load(t.Context(), pack.KindData, id); err != nil || !bytes.Equal(got, data) {
+						t.Fatalf("%s: %d bytes, want %d: %v", id, len(got), len(data), err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What does not shrink is no dictionary, and is tried again but rarely.
+func TestRandomPiecesHaveNoDictionary(t *testing.T) {
+	store, set := mem.New(nil), index.NewSet()
+	w := newWriter(t, store, set, Options{PackSize: 1 << 20})
+	saved := savedPieces(t, w, 1, 200, func(rng *rand.Rand) []byte {
+		b := make([]byte, pieceSegment)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	})
+	places, packs := map[segmentKey]bool{}, map[pack.ID]bool{}
+	for _, l := range set.PackRows() {
+		places[segmentKey{l.Pack, l.Offset}] = true
+		if l.Dictionary.Length > 0 {
+			t.Fatal("a dictionary of random bytes")
+		}
+		packs[l.Pack] = true
+	}
+	if len(places) < len(saved)-20 {
+		t.Errorf("%d random pieces share %d segments", len(saved), len(places))
+	}
+}
+
+// A store from which the dictionary cannot be read gives an error and no wrong bytes, and a copy of the piece elsewhere serves.
+func TestDictionaryThatCannotBeRead(t *testing.T) {
+	store, set := mem.New(nil), index.NewSet()
+	w := newWriter(t, store, set, Options{})
+	savedPieces(t, w, 1, 60, func(rng *rand.Rand) []byte { return rowsOf(rng, 50_000) })
+	for id, l := range set.PackRows() {
+		if l.Dictionary.Length == 0 {
+			continue
+		}
+		for name, s := range map[string]Store{
+			"flipped": flipped{store, int64(l.Dictionary.Offset) + int64(l.Dictionary.Length)/2},
+			"cut off": cutOff{store, l.Dictionary.Offset},
+		} {
+			loader := NewLoader(s, set, testKeys(), 0)
+			if data, err := loader.Load(t.Context(), pack.KindData, id); !errors.Is(err, pack.ErrCorrupt) {
+				t.Fatalf("%s: %d bytes, %v", name, len(data), err)
+			}
+		}
+	}
+}
+
+// flipped flips a bit of each pack.
+type flipped struct {
+	Store
+	at int64
+}
+
+func (f flipped) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	n, err := f.Store.ReadAt(ctx, name, p, off)
+	if i := f.at - off; i >= 0 && i < int64(n) {
+		p[i] ^= 4
+	}
+	return n, err
+}
+
+// cutOff reads nothing from the place at which a dictionary begins.
+type cutOff struct {
+	Store
+	at uint32
+}
+
+func (c cutOff) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	if off == int64(c.at) {
+		return 0, nil
+	}
+	return c.Store.ReadAt(ctx, name, p, off)
+}
