@@ -39,8 +39,21 @@ func (v *vault) open(ctx context.Context, store repo.Store) (*repo.Repo, error) 
 	return repo.Open(ctx, store, credential, repo.Options{})
 }
 
-// newVault makes a repository that has files of all kinds.
-func newVault(t testing.TB, seed uint64, parity repo.ParityMode) *vault {
+// dumpOf returns the dump of a database that is long enough for pieces, which have dictionaries. A few rows differ from one round to the next.
+func dumpOf(round int) []byte {
+	var b bytes.Buffer
+	for i := range 20_000 {
+		id := uint64(i) * 0x9e3779b97f4a7c15 >> 40
+		if i%2000 == 0 {
+			id += uint64(round)
+		}
+		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid');\n", i, id)
+	}
+	return b.Bytes()
+}
+
+// newVault makes a repository that has files of all kinds, and if dump is set packs with dictionaries.
+func newVault(t testing.TB, seed uint64, parity repo.ParityMode, dump bool) *vault {
 	t.Helper()
 	v := &vault{TB: t, store: mem.New(nil), want: map[repo.SnapshotID]map[string]string{}}
 	var err error
@@ -67,6 +80,9 @@ func newVault(t testing.TB, seed uint64, parity repo.ParityMode) *vault {
 			}
 			source[fmt.Sprintf("d%d/f%d", rng.IntN(3), rng.IntN(12))] = &fstest.MapFile{Data: data, Mode: 0o644, ModTime: time.Unix(int64(1_700_000_000+round), 0)}
 		}
+		if dump {
+			source["shop.sql"] = &fstest.MapFile{Data: dumpOf(round), Mode: 0o644, ModTime: time.Unix(int64(1_700_000_000+round), 0)}
+		}
 		res, err := r.Backup(t.Context(), repo.BackupOptions{Source: iofs.New(source), SourceName: "s"})
 		if err != nil {
 			t.Fatal(err)
@@ -84,6 +100,10 @@ func newVault(t testing.TB, seed uint64, parity repo.ParityMode) *vault {
 		delete(v.want, all[i].ID)
 	}
 	v.list()
+	hasDictionary := func(name string) bool { data := v.bytes(name); return data[len(data)-56] == 2 } // the version in the footer
+	if is := func(name string) bool { return strings.HasPrefix(name, "data/") && hasDictionary(name) }; dump != slices.ContainsFunc(v.files, is) {
+		t.Fatalf("dictionaries: %v, want %v", !dump, dump)
+	}
 	return v
 }
 
@@ -192,7 +212,7 @@ func TestDamage(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []repo.ParityMode{repo.ParityOff, repo.ParityOn} {
 		t.Run("parity "+string(mode), func(t *testing.T) {
-			v, other := newVault(t, seed(1), mode), newVault(t, seed(2), mode)
+			v, other := newVault(t, seed(1), mode, true), newVault(t, seed(2), mode, true)
 			rng := rand.New(rand.NewPCG(seed(7), 7))
 			kinds := map[string]int{}
 			most := size(300, 10_000)
@@ -238,7 +258,7 @@ func TestEveryTruncation(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	t.Parallel()
-	v := newVault(t, 3, repo.ParityOff)
+	v := newVault(t, 3, repo.ParityOff, false)
 	step, n := size(400, 5), 0
 	for _, name := range v.files {
 		whole := v.bytes(name)

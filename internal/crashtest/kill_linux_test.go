@@ -54,6 +54,9 @@ func TestKill(t *testing.T) {
 		}
 	}
 	t.Logf("kills: %v", kills)
+	if !w.hasDictionaries() {
+		t.Error("no pack has dictionaries: this test does not show what becomes of them")
+	}
 	w.cleanedUp()
 }
 

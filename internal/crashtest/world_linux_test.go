@@ -57,8 +57,9 @@ type world struct {
 	identity string
 	secret   *age.X25519Identity
 	rng      *rand.Rand
-	serial   int  // of the next file
-	single   bool // the program may use one processor
+	rows     [dumpRows]uint64 // of the dump
+	serial   int              // of the next file
+	single   bool             // the program may use one processor
 
 	known   map[string]*known
 	attempt manifest // what a backup that was cut off would have saved
@@ -117,11 +118,27 @@ func newWorld(t testing.TB, seed uint64, files int) *world {
 		w.addFile(40_000)
 	}
 	w.addFile(3_000_000)
+	w.dump()
 	if err := os.Symlink("nowhere", filepath.Join(w.source, "link")); err != nil {
 		t.Fatal(err)
 	}
 	w.must("init")
 	return w
+}
+
+// hasDictionaries reports whether a pack of the repository has segments with a dictionary: the version in its footer says so.
+func (w *world) hasDictionaries() bool {
+	w.Helper()
+	paths, err := filepath.Glob(filepath.Join(w.repo(), "data", "*", "*"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, path := range paths {
+		if data, err := os.ReadFile(path); err == nil && len(data) > 64 && data[len(data)-56] == 2 {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) repo() string { return filepath.Join(w.state, "repo") }
@@ -151,9 +168,31 @@ func (w *world) fill(path string, n int) {
 	}
 }
 
+// dumpRows is how many rows the dump of a database has, of some 70 bytes each.
+const dumpRows = 20_000
+
+// dump makes the dump of a database, or changes a few rows of it. Its pieces are alike, so that they have dictionaries.
+func (w *world) dump() {
+	w.Helper()
+	for range 10 + w.rng.IntN(20) {
+		w.rows[w.rng.IntN(dumpRows)] = w.rng.Uint64()
+	}
+	var b bytes.Buffer
+	for i := range dumpRows {
+		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, w.rows[i]*uint64(i|1)>>20, 1+i%28)
+	}
+	path := filepath.Join(w.source, "d0", "shop.sql")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
+		w.Fatal(err)
+	}
+}
+
 // mutate changes a few files of the source.
 func (w *world) mutate() {
 	w.Helper()
+	if w.rng.IntN(2) == 0 {
+		w.dump()
+	}
 	all, err := filepath.Glob(filepath.Join(w.source, "d*", "f*"))
 	if err != nil || len(all) == 0 {
 		w.Fatal(err, len(all))

@@ -19,7 +19,7 @@ import (
 )
 
 // versions are the golden repositories.
-var versions = []string{"golden-v1"}
+var versions = []string{"golden-v1", "golden-v2"}
 
 func open(t *testing.T, g *Golden, c *repo.Credential, err error) *repo.Repo {
 	t.Helper()

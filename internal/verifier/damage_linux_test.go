@@ -30,15 +30,48 @@ func smallWorld(t testing.TB, parity repo.ParityMode) *world {
 		}
 	}
 	write(t, tree+"/large", noise(7, 1<<20))
+	dump := func(day int) {
+		var b bytes.Buffer
+		for i := range 20_000 {
+			fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, noise(uint64(i), 6), 1+i%28)
+		}
+		for at := 60_000 + day*5000; at < b.Len()-100; at += 130_000 {
+			copy(b.Bytes()[at:], "changed today")
+		}
+		write(t, tree+"/shop.sql", b.Bytes())
+	}
 	r, dir := newWorld(t, parity)
 	w := &world{dir: dir}
 	for day := range 3 {
+		dump(day)
 		for f := range 40 {
 			write(t, fmt.Sprintf("%s/dir%d/file%d.x", tree, 2*day, f), noise(uint64(f+day*77000), 3000))
 		}
 		w.backup(t, r, tree)
 	}
+	if primed := packsOfVersion(t, dir, 2); primed < 2 {
+		t.Fatalf("%d packs with dictionaries: the damage would miss them", primed)
+	}
 	return w
+}
+
+// packsOfVersion counts the data packs of a version.
+func packsOfVersion(t testing.TB, dir string, version byte) (n int) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "data", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data[len(data)-footerSize+8] == version {
+			n++
+		}
+	}
+	return n
 }
 
 // damage is what was done to one file of the store.

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	name       = "golden-v1"
+	name       = "golden-v2"
 	passphrase = "ein goldener Schlüssel"
 	work       = "/tmp/snap-golden"
 )

@@ -21,6 +21,7 @@ func build(tree string, day int) error {
 	t.write("changing", text(uint64(day), 3000))
 	t.write(fmt.Sprintf("new/on day %d", day), text(uint64(100+day), 500))
 	t.write("changing.sqlite", append([]byte("SQLite format 3\x00"), text(uint64(200+day), 2000)...))
+	t.write("shop.sql", dump(day))
 	if day == 2 {
 		t.note(os.Remove(tree + "/removed"))
 		t.note(os.Rename(tree+"/sub", tree+"/renamed"))
@@ -53,6 +54,20 @@ func text(seed uint64, n int) []byte {
 		fmt.Fprintf(&b, "%x ", random.IntN(1000))
 	}
 	return b.Bytes()[:n]
+}
+
+// dump returns the dump of a database, whose pieces have dictionaries. A few rows change each day.
+func dump(day int) []byte {
+	random := rand.New(rand.NewPCG(300, 1))
+	var b bytes.Buffer
+	for row := range 20_000 {
+		at := 0
+		if row%1000 < 5 {
+			at = day
+		}
+		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %04x', 'paid', '2026-11-%02d');\n", row, random.IntN(1<<16), 1+at)
+	}
+	return b.Bytes()
 }
 
 func (t *builder) first() {
