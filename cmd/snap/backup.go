@@ -84,8 +84,8 @@ func (a *app) backup(ctx context.Context, args []string, f *backupFlags) error {
 	if err != nil {
 		return err
 	}
-	if at.isDefault && !f.dryRun {
-		if err := a.ensureDefault(ctx, at); err != nil {
+	if at.isDefault && !f.dryRun && f.parent == "" {
+		if err := a.ensureDefault(ctx, at, src); err != nil {
 			return err
 		}
 	}

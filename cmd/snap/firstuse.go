@@ -34,10 +34,21 @@ func (a *app) defaultKey() (*secret, error) {
 }
 
 // ensureDefault makes the default repository and its key unless they exist. Of several first
-// runs at a time one does it while the others wait.
-func (a *app) ensureDefault(ctx context.Context, at place) error {
+// runs at a time one does it while the others wait. It makes nothing for a backup of src that cannot be.
+func (a *app) ensureDefault(ctx context.Context, at place, src *sourceChoice) error {
 	if made, err := isMade(at); made || err != nil {
 		return err
+	}
+	if _, err := a.options(); err != nil {
+		return err
+	}
+	if _, _, err := a.global.limiters(); err != nil {
+		return err
+	}
+	if src.check != nil {
+		if err := src.check(ctx); err != nil {
+			return err
+		}
 	}
 	unlock, err := a.lockConfig()
 	if err != nil {

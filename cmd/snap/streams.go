@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"os/exec"
 	"strings"
 
 	"github.com/snapkeep/snap/internal/snapshot"
@@ -40,6 +42,14 @@ func (a *app) streams(args []string, w *whatFlags) (*sourceChoice, error) {
 		return nil, nil
 	}
 	var err error
+	if w.stdinCommand {
+		choice.check = func(context.Context) error {
+			if _, err := exec.LookPath(args[0]); err != nil {
+				return fail(exitFatal, "backup: command %q: %w", args[0], err).withHint("check its name, and PATH")
+			}
+			return nil
+		}
+	}
 	if choice.source, err = repo.FromStreams(list...); err != nil {
 		return nil, usageError("%v", err)
 	}

@@ -58,7 +58,8 @@ func (w *whatFlags) register(f *pflag.FlagSet) {
 // sourceChoice is what a backup reads, and how the snapshot describes it.
 type sourceChoice struct {
 	source   repo.Source
-	begin    func(ctx context.Context) // lists files before the repository is open; nil for a source that has none
+	begin    func(ctx context.Context)       // lists files before the repository is open; nil for a source that has none
+	check    func(ctx context.Context) error // fails if there cannot be a backup; nil if only reading can tell
 	paths    []string
 	excludes []string
 	parts    []snapshot.Part
@@ -93,8 +94,18 @@ func (a *app) source(args []string, w *whatFlags) (*sourceChoice, error) {
 
 // merge returns both side by side.
 func (c *sourceChoice) merge(other *sourceChoice) *sourceChoice {
-	return &sourceChoice{source: repo.Merge(c.source, other.source), begin: c.begin, paths: append(c.paths, other.paths...),
-		excludes: c.excludes, parts: append(c.parts, other.parts...)}
+	return &sourceChoice{source: repo.Merge(c.source, other.source), begin: c.begin, check: c.check,
+		paths: append(c.paths, other.paths...), excludes: c.excludes, parts: append(c.parts, other.parts...)}
+}
+
+// rootsOf returns what looks at the roots of src.
+func rootsOf(src *local.Source) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		if err := src.Check(ctx); err != nil {
+			return fmt.Errorf("backup: %w", err)
+		}
+		return nil
+	}
 }
 
 func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
@@ -117,7 +128,7 @@ func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
 	if err != nil {
 		return nil, usageError("%v", err)
 	}
-	choice := &sourceChoice{source: src, begin: src.Begin, paths: src.Roots(), excludes: patterns}
+	choice := &sourceChoice{source: src, begin: src.Begin, check: rootsOf(src), paths: src.Roots(), excludes: patterns}
 	for _, p := range choice.paths {
 		choice.parts = append(choice.parts, snapshot.Part{Name: snapshot.Bytes(p), Kind: snapshot.PartTree, Path: snapshot.Bytes(p)})
 	}

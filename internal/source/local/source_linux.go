@@ -130,16 +130,18 @@ func (s *Source) Root(ctx context.Context) (source.Dir, error) {
 	return s.open(ctx, w)
 }
 
-// open opens "/" for a walk.
-func (s *Source) open(ctx context.Context, w *walk) (source.Dir, error) {
-	if s.o.OneFileSystem {
-		w.devices = map[uint64]bool{}
-	}
+// Check looks at all roots, without reading them. It fails as Root does.
+func (s *Source) Check(ctx context.Context) error {
+	return s.look(ctx, func(*unix.Stat_t) {})
+}
+
+// look passes on what each root looks like, and fails with a RootError for each that cannot be looked at, joined.
+func (s *Source) look(ctx context.Context, found func(*unix.Stat_t)) error {
 	var errs []error
 	for _, list := range [][]string{s.roots, s.nested} {
 		for _, root := range list {
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return err
 			}
 			var st unix.Stat_t
 			err := s.confines(root)
@@ -148,13 +150,26 @@ func (s *Source) open(ctx context.Context, w *walk) (source.Dir, error) {
 			}
 			if err != nil {
 				errs = append(errs, &RootError{Path: root, Err: err})
-			} else if w.devices != nil {
-				w.devices[st.Dev] = true
+			} else {
+				found(&st)
 			}
 		}
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// open opens "/" for a walk.
+func (s *Source) open(ctx context.Context, w *walk) (source.Dir, error) {
+	if s.o.OneFileSystem {
+		w.devices = map[uint64]bool{}
+	}
+	err := s.look(ctx, func(st *unix.Stat_t) {
+		if w.devices != nil {
+			w.devices[st.Dev] = true
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	states := make([]filter.State, len(s.lists))
 	for i, l := range s.lists {
