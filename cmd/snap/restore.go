@@ -58,7 +58,12 @@ FOLDER/etc/hosts. What a folder named by PATH holds comes directly into the targ
 Files that exist are replaced if they differ in size or time; see --overwrite.
 Nothing is deleted without --delete. With it, what a backup left out goes as well, but not
 what is mounted on a folder that is empty in the snapshot. Every attribute that could not be set is named
-(exit code 3).`,
+(exit code 3).
+
+What was restored is durable when the restore ends: the file system has stored it. A restore
+that was killed may leave files named .snap-restore-... behind, which the next one to the
+same folder removes. If the power failed during a restore, repeat it with
+--overwrite always: files of the right size and time may not hold what they should.`,
 		Example: `  snap restore latest --target /tmp/restored
   snap restore latest:/home/ann/Documents --target ~/Documents
   snap restore 2026-03-01 --target /tmp/x --include '*.conf' --dry-run -v
@@ -216,6 +221,7 @@ type restoreSummary struct {
 	BytesRestored    int64  `json:"bytes_restored"`
 	BytesSkipped     int64  `json:"bytes_skipped"`
 	BytesVerified    int64  `json:"bytes_verified,omitempty"`
+	LeftoversRemoved int64  `json:"leftovers_removed,omitempty"`
 }
 
 // end prints what a restore did and returns an error if something is missing.
@@ -223,7 +229,7 @@ func (r *restoring) end(s *repo.Snapshot, target string, n *repo.RestoreResult, 
 	var err error
 	if r.app.global.json {
 		err = r.app.jsonLine(restoreSummary{"summary", r.dryRun, int64(took.Seconds()), n.Files + n.Skipped, n.Files, n.Skipped, n.Deleted, n.Failed,
-			n.Attributes, n.Dirs, n.Other, n.Bytes + n.SkippedBytes, n.Bytes, n.SkippedBytes, n.Verified})
+			n.Attributes, n.Dirs, n.Other, n.Bytes + n.SkippedBytes, n.Bytes, n.SkippedBytes, n.Verified, n.Leftovers})
 	} else {
 		r.print(s, target, n, took)
 	}
@@ -254,6 +260,9 @@ func (r *restoring) print(s *repo.Snapshot, target string, n *repo.RestoreResult
 		}
 		if n.Deleted > 0 {
 			r.app.printf("deleted %d that the snapshot does not have", n.Deleted)
+		}
+		if n.Leftovers > 0 {
+			r.app.printf("removed %s that a restore which was killed had not completed", term.Count(n.Leftovers, "file"))
 		}
 		if n.Verified > 0 {
 			r.app.printf("read %s again to compare", term.Size(n.Verified))

@@ -82,6 +82,7 @@ type Progress struct {
 	Skipped, SkippedBytes  atomic.Int64 // regular files that were left as they were
 	Dirs, Other            atomic.Int64 // folders; links and special files
 	Deleted                atomic.Int64
+	Leftovers              atomic.Int64 // files that killed restores had not completed, and that were removed
 	Failed                 atomic.Int64 // files and folders that are missing or incomplete
 	Attributes             atomic.Int64 // attributes that could not be set
 	Verified               atomic.Int64 // bytes that were read again
@@ -96,6 +97,7 @@ type Result struct {
 	Skipped      int64 // files that were left as they were
 	SkippedBytes int64
 	Deleted      int64 // entries that the snapshot does not have, a folder with all in it as one
+	Leftovers    int64 // files that killed restores had not completed, and that were removed
 	Failed       int64 // files and folders that are missing, incomplete or wrong
 	Attributes   int64 // attributes that could not be set
 	Verified     int64 // bytes that were read again and compared
@@ -103,7 +105,7 @@ type Result struct {
 
 func (p *Progress) result() *Result {
 	return &Result{Files: p.Files.Load(), Bytes: p.Bytes.Load(), Dirs: p.Dirs.Load(), Other: p.Other.Load(),
-		Skipped: p.Skipped.Load(), SkippedBytes: p.SkippedBytes.Load(), Deleted: p.Deleted.Load(),
+		Skipped: p.Skipped.Load(), SkippedBytes: p.SkippedBytes.Load(), Deleted: p.Deleted.Load(), Leftovers: p.Leftovers.Load(),
 		Failed: p.Failed.Load(), Attributes: p.Attributes.Load(), Verified: p.Verified.Load()}
 }
 

@@ -24,6 +24,7 @@ func (r *run) exit(f *folder, broken error) error {
 		f.remover.end(broken)
 		f.remover = nil
 	}
+	r.removeLeftovers(f, broken)
 	if broken != nil {
 		r.fail(f.path, fmt.Errorf("entries of the folder: %w", broken))
 	}
@@ -35,6 +36,9 @@ func (r *run) exit(f *folder, broken error) error {
 func (r *run) entry(ctx context.Context, f *folder, x *tree.Entry) (*folder, error) {
 	if f.remover != nil {
 		f.remover.keep(x.Name)
+	}
+	if target.IsTemporary(x.Name) {
+		f.saved = append(f.saved, x.Name)
 	}
 	chosen, below := r.selector.choose(f.state, x.Name)
 	if x.Kind == tree.Directory {
@@ -76,6 +80,9 @@ func (r *run) ensure(f *folder) error {
 		return f.failed
 	}
 	f.made = true
+	if f.existed {
+		r.findLeftovers(f)
+	}
 	return nil
 }
 

@@ -69,6 +69,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	err := r.write(ctx)
 	if err == nil {
 		r.hold()
+		err = r.sync()
+	}
+	if err == nil {
 		if o.Verify && !o.DryRun {
 			err = r.verify(ctx)
 		}
@@ -154,9 +157,13 @@ func (r *run) write(ctx context.Context) error {
 // plan walks the tree and hands out what is to be done.
 func (r *run) plan(ctx context.Context) error {
 	top := r.newTop()
+	if top.existed {
+		r.findLeftovers(top)
+	}
 	var err error
 	if r.single != nil {
 		_, err = r.entry(ctx, top, r.single)
+		r.removeLeftovers(top, err)
 		r.leave(top)
 	} else {
 		err = r.descend(ctx, top, r)
@@ -168,6 +175,14 @@ func (r *run) plan(ctx context.Context) error {
 		return err
 	}
 	return r.flushSimple(ctx)
+}
+
+// sync makes what was written durable.
+func (r *run) sync() error {
+	if r.DryRun {
+		return nil
+	}
+	return r.root.Sync()
 }
 
 // treePath returns where a path of the target is in the tree.

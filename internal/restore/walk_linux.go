@@ -24,6 +24,9 @@ type folder struct {
 	failed  error    // why it could not be made
 	remover *remover // nil if nothing is removed from it
 
+	leftovers []string // that killed restores have left in it
+	saved     []string // names like theirs that the snapshot has in it
+
 	pending atomic.Int64 // the walk in it, files and folders in it that are not complete
 }
 

@@ -61,7 +61,7 @@ func (d *Dir) createTemp(name string, mode uint16) (fd int, temp string, err err
 		return -1, "", unix.EISDIR
 	}
 	temp, err = withTempName(func(temp string) (err error) {
-		fd, err = inode.OpenAt(d.fd, temp, createFlags, uint32(mode))
+		fd, err = d.createLocked(temp, mode)
 		return err
 	})
 	return fd, temp, err

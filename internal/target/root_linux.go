@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +27,10 @@ type Root struct {
 	uid     uint32 // effective user
 	flags   uint32 // inode flags of the target, which all that is made in it may inherit
 	beneath bool   // openat2 works
+	device  uint64 // of the file system that the target lies on
 
-	mu     sync.Mutex // guards the cache of folders
+	mu     sync.Mutex        // guards the cache of folders, and others
+	others map[uint64]string // by device: a folder on each other file system
 	dirs   map[string]*list.Element
 	recent *list.List // of *Dir, the last used in front
 	closed bool
@@ -45,11 +49,17 @@ func Open(path string, o Options) (*Root, error) {
 	r := &Root{
 		o: o.withDefaults(), path: path, fd: fd,
 		umask: readUmask(), uid: uint32(os.Geteuid()),
-		dirs: map[string]*list.Element{}, recent: list.New(),
+		dirs: map[string]*list.Element{}, recent: list.New(), others: map[uint64]string{},
 	}
 	if flags, err := inode.ReadFlags(fd); err == nil {
 		r.flags = flags &^ inode.HeldFlags
 	}
+	var at inode.Look
+	if err := at.Fd(fd); err != nil {
+		inode.Close(fd)
+		return nil, fmt.Errorf("target %q: %w", path, err)
+	}
+	r.device = at.Device()
 	// A kernel without the call, and a container that forbids it, refuse it always.
 	probe, err := openBeneath(fd, ".", unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
@@ -91,10 +101,34 @@ func (r *Root) Close() error {
 	return errors.Join(append(errs, inode.Close(r.fd))...)
 }
 
-// Sync waits until the file system has stored everything that was written.
+// Sync waits until the file system, and those that are mounted on folders which were opened, have stored everything that was
+// written to them, by whomever. It fails if something that was written since the target was opened is lost.
 func (r *Root) Sync() error {
-	if err := unix.Syncfs(r.fd); err != nil {
-		return fmt.Errorf("sync %q: %w", r.path, err)
+	r.mu.Lock()
+	others := slices.Collect(maps.Values(r.others))
+	r.mu.Unlock()
+	errs := []error{syncAt(r.fd, r.path)}
+	for _, path := range others {
+		d, err := r.Dir(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, syncAt(d.fd, r.Path(path)))
+		d.Release()
+	}
+	return errors.Join(errs...)
+}
+
+// syncAt stores what was written to the file system of the open folder fd.
+func syncAt(fd int, path string) error {
+	err := unix.Syncfs(fd)
+	if err == unix.ENOSYS { // a container that forbids it
+		unix.Sync()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync %q: %w", path, err)
 	}
 	return nil
 }
@@ -132,6 +166,9 @@ func (r *Root) dir(path string) (*Dir, error) {
 	if err := d.learn(); err != nil {
 		inode.Close(fd)
 		return nil, fmt.Errorf("open %q: %w", path, err)
+	}
+	if d.device != r.device {
+		r.others[d.device] = path
 	}
 	r.dirs[path] = r.recent.PushFront(d)
 	r.evict()

@@ -21,9 +21,18 @@ func (d *Dir) MakeSpecial(e *tree.Entry, x Existing) ([]*AttributeError, error) 
 	if x == Update {
 		return nil, d.fail("make", e.Name, ErrShared)
 	}
+	var problems []*AttributeError
+	err := whileTaken(func() (err error) {
+		problems, err = d.makeSpecial(e, x)
+		return err
+	})
+	return problems, d.fail("make", e.Name, err)
+}
+
+func (d *Dir) makeSpecial(e *tree.Entry, x Existing) ([]*AttributeError, error) {
 	name, err := d.place(e.Name, x, func(name string) error { return d.mknod(name, e) })
 	if err != nil {
-		return nil, d.fail("make", e.Name, err)
+		return nil, err
 	}
 	problems, err := d.describe(name, e)
 	if err == nil {
@@ -32,7 +41,7 @@ func (d *Dir) MakeSpecial(e *tree.Entry, x Existing) ([]*AttributeError, error) 
 	if err != nil && name != e.Name {
 		unix.Unlinkat(d.fd, name, 0)
 	}
-	return problems, d.fail("make", e.Name, err)
+	return problems, err
 }
 
 func (d *Dir) mknod(name string, e *tree.Entry) error {
@@ -76,12 +85,15 @@ func (d *Dir) Link(name string, old *Dir, oldName string, x Existing) error {
 	if x == Update {
 		return d.fail("link", name, ErrShared)
 	}
-	made, err := d.place(name, x, func(name string) error {
-		return unix.Linkat(old.fd, oldName, d.fd, name, 0)
+	err := whileTaken(func() error {
+		made, err := d.place(name, x, func(name string) error {
+			return unix.Linkat(old.fd, oldName, d.fd, name, 0)
+		})
+		if err == nil {
+			err = d.rename(made, name)
+		}
+		return err
 	})
-	if err == nil {
-		err = d.rename(made, name)
-	}
 	return d.fail("link", name, err)
 }
 
@@ -110,10 +122,13 @@ func (d *Dir) rename(temp, name string) error {
 // tempPrefix begins the names that files have until they are complete.
 const tempPrefix = ".snap-restore-"
 
+// tempBytes is how many random bytes follow it, in hexadecimal digits.
+const tempBytes = 8
+
 // withTempName calls make with names until one is free.
 func withTempName(make func(name string) error) (string, error) {
 	for {
-		var random [8]byte
+		var random [tempBytes]byte
 		rand.Read(random[:])
 		name := tempPrefix + hex.EncodeToString(random[:])
 		if err := make(name); err != unix.EEXIST {
