@@ -363,6 +363,9 @@ func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error
 				return nil
 			}
 			report, err := reader.Check(ctx, p.Class, p.ID, p.Size)
+			if err == nil && errors.Is(report.Err, ErrArchived) {
+				err = fmt.Errorf("pack %s: %w", p.ID, report.Err) // which says nothing of the pack
+			}
 			if err != nil {
 				return err
 			}

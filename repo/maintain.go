@@ -265,6 +265,7 @@ type RepairResult struct {
 	Mended   []string // files that are whole again
 	Indexed  int      // packs that are in the index again
 	Salvaged int      // segments of broken packs that were copied to new packs
+	Archived int      // packs in an archive, which were not read, and not changed: see Options.WarmUp
 	// Damage is what could not be mended, Affected what that does to snapshots. The next
 	// backup of an unchanged source brings the data back.
 	Damage   []Damage
@@ -274,6 +275,7 @@ type RepairResult struct {
 // ScrubOptions say what a scrub does.
 type ScrubOptions struct {
 	Progress *CheckProgress
+	WarmUp   WarmUpFunc // called before packs of file data are read, if not nil
 }
 
 // ScrubResult tells what a scrub saw.

@@ -33,9 +33,10 @@ type repairing struct {
 	packs   packFiles
 	overlay overlay // mended packs of pages, for a dry run
 
-	mu     sync.Mutex // guards what follows while packs are hashed
-	broken []packFile // packs whose bytes do not match their names
-	lost   []packFile // those of them, and of missing ones, that cannot be mended
+	mu       sync.Mutex       // guards what follows while packs are hashed
+	archived map[pack.ID]bool // packs that nobody can read at once: nothing is wrong with them
+	broken   []packFile       // packs whose bytes do not match their names
+	lost     []packFile       // those of them, and of missing ones, that cannot be mended
 }
 
 // Repair makes whole again what can be: from parity, from second copies, and the index from the packs. It removes nothing: damaged
@@ -45,7 +46,7 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
-	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}}
+	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}}
 	if o.DryRun {
 		p.overlay = overlay{}
 	}
@@ -88,6 +89,7 @@ func (p *repairing) run(ctx context.Context) error {
 	if err := p.hashPacks(ctx); err != nil {
 		return err
 	}
+	p.result.Archived = len(p.archived)
 	if err := p.mendPacks(ctx); err != nil {
 		return err
 	}
@@ -231,6 +233,9 @@ func (p *repairing) putAside(ctx context.Context, name string) error {
 
 // hashPacks compares the bytes of all packs with their names.
 func (p *repairing) hashPacks(ctx context.Context) error {
+	if err := p.r.warmUpFiles(ctx, p.packs); err != nil {
+		return err
+	}
 	for i := range p.packs {
 		p.o.Progress.TotalPacks.Add(1)
 		p.o.Progress.TotalBytes.Add(p.packs[i].size)
@@ -244,6 +249,12 @@ func (p *repairing) hashPacks(ctx context.Context) error {
 			}
 			p.o.Progress.Packs.Add(1)
 			p.o.Progress.Bytes.Add(read)
+			if errors.Is(err, ErrArchived) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.archived[f.id] = true
+				return nil
+			}
 			if (err != nil && !errors.Is(err, fs.ErrNotExist)) || (err == nil && sum != f.id) {
 				p.mu.Lock()
 				defer p.mu.Unlock()
@@ -356,6 +367,9 @@ func (p *repairing) mend(ctx context.Context, f packFile) (name string, data []b
 func (p *repairing) mendParity(ctx context.Context) error {
 	for i := range p.packs {
 		f := &p.packs[i]
+		if p.archived[f.id] {
+			continue
+		}
 		if slices.ContainsFunc(p.lost, func(l packFile) bool { return l.id == f.id }) {
 			continue
 		}

@@ -42,6 +42,11 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 	if err != nil {
 		return nil, fmt.Errorf("scrub: %w", err)
 	}
+	if o.WarmUp != nil {
+		if err := warmUpAll(ctx, files, o.WarmUp); err != nil {
+			return nil, fmt.Errorf("scrub: %w", err)
+		}
+	}
 	result := &ScrubResult{}
 	var mu sync.Mutex // guards result
 	err = inParallel(ctx, files, func() func(ctx context.Context, f storeFile) error {
@@ -59,6 +64,9 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 			}
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil // removed since
+			}
+			if errors.Is(err, ErrArchived) {
+				return fmt.Errorf("%s: %w", f.name, err)
 			}
 			tells, matches := hashedName(f.name, sum)
 			tells, matches = tells || kind == fileParity, matches || kind == fileParity
@@ -85,6 +93,24 @@ func Scrub(ctx context.Context, store Store, o ScrubOptions) (*ScrubResult, erro
 		return result, ErrDamagedFound
 	}
 	return result, nil
+}
+
+// warmUpAll makes all packs of file data among files readable.
+func warmUpAll(ctx context.Context, files []storeFile, warmUp WarmUpFunc) error {
+	var names []string
+	for _, f := range files {
+		if kind, _ := classify(f.name); kind == fileData {
+			names = append(names, f.name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return nil
+	}
+	if err := warmUp(ctx, names); err != nil {
+		return fmt.Errorf("packs cannot be made readable: %w", err)
+	}
+	return nil
 }
 
 // checkParity returns what is wrong with the parity of a pack.

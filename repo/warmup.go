@@ -18,8 +18,35 @@ type WarmUpFunc func(ctx context.Context, names []string) error
 
 // warmed are the packs that were made readable.
 type warmed struct {
-	mu    sync.Mutex // held while packs are made readable; guards what follows
+	one sync.Mutex // held while packs are made readable
+
+	mu    sync.Mutex // guards what follows
 	packs map[pack.ID]bool
+}
+
+// cold returns the names of those packs of file data that were not made readable yet.
+func (w *warmed) cold(packs []packFile) (names []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range packs {
+		if f.class == pack.ClassData && !w.packs[f.id] {
+			names = append(names, f.name())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// add notes packs that were made readable.
+func (w *warmed) add(packs []packFile) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.packs == nil {
+		w.packs = map[pack.ID]bool{}
+	}
+	for _, f := range packs {
+		w.packs[f.id] = true
+	}
 }
 
 // warmUp makes packs of file data readable, each once in the life of the Repo. Packs of metadata always are.
@@ -27,29 +54,31 @@ func (r *Repo) warmUp(ctx context.Context, packs []pack.ID) error {
 	if r.opts.WarmUp == nil {
 		return nil
 	}
-	w := &r.warmed
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var fresh []pack.ID
-	var names []string
+	var files []packFile
 	for _, id := range packs {
-		if p, ok := r.set.Pack(id); ok && p.Class == pack.ClassData && !w.packs[id] {
-			fresh, names = append(fresh, id), append(names, pack.Name(p.Class, id))
+		if p, ok := r.set.Pack(id); ok {
+			files = append(files, packFile{id: id, class: p.Class})
 		}
 	}
+	return r.warmUpFiles(ctx, files)
+}
+
+// warmUpFiles is warmUp for packs that the index may not know.
+func (r *Repo) warmUpFiles(ctx context.Context, packs []packFile) error {
+	w := &r.warmed
+	if r.opts.WarmUp == nil || len(w.cold(packs)) == 0 {
+		return nil // whoever reads what is readable waits for nobody
+	}
+	w.one.Lock()
+	defer w.one.Unlock()
+	names := w.cold(packs)
 	if len(names) == 0 {
 		return nil
 	}
-	slices.Sort(names)
-	if err := r.opts.WarmUp(ctx, slices.Compact(names)); err != nil {
+	if err := r.opts.WarmUp(ctx, names); err != nil {
 		return fmt.Errorf("packs cannot be made readable: %w", err)
 	}
-	if w.packs == nil {
-		w.packs = map[pack.ID]bool{}
-	}
-	for _, id := range fresh {
-		w.packs[id] = true
-	}
+	w.add(packs)
 	return nil
 }
 
@@ -57,6 +86,18 @@ func (r *Repo) warmUp(ctx context.Context, packs []pack.ID) error {
 // does so itself. It does nothing if there is no such function.
 func (r *Repo) WarmUp(ctx context.Context, s *Snapshot, path string) error {
 	return r.warmUpSelected(ctx, s, path, func(string) bool { return true })
+}
+
+// WarmUpEntry is WarmUp for the regular file x, which Lookup, ReadDir or Walk returned.
+func (r *Repo) WarmUpEntry(ctx context.Context, x *Entry) error {
+	if r.opts.WarmUp == nil || x.Kind != tree.Regular {
+		return nil
+	}
+	needed := map[pack.ID]bool{}
+	if err := r.packsOf(ctx, x, needed); err != nil {
+		return err
+	}
+	return r.warmUp(ctx, slices.Collect(maps.Keys(needed)))
 }
 
 // warmUpRestore is WarmUp for the files that a restore selects, whether or not they are in the target already.

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -156,6 +157,32 @@ func TestPacksAreWarmedUpBeforeTheyAreRead(t *testing.T) {
 	if result, err := ReplicateBlind(t.Context(), store, cold, ReplicateOptions{}); !errors.Is(err, ErrArchived) || len(result.Damaged) != 0 {
 		t.Errorf("packs in an archive: %+v, %v", result, err)
 	}
+	if _, err := Scrub(t.Context(), store, ScrubOptions{WarmUp: store.warmUp}); err != nil {
+		t.Error(err)
+	}
+	same("scrub", total, total)
+	for _, dry := range []bool{true, false} {
+		if result, err := open().Repair(t.Context(), RepairOptions{DryRun: dry}); err != nil || result.Archived != 0 {
+			t.Errorf("repair: %+v, %v", result, err)
+		}
+		same("repair", total, total)
+	}
+	r = open()
+	x, err := r.Lookup(t.Context(), s, slices.Sorted(maps.Keys(first))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.WarmUpEntry(t.Context(), x); err != nil {
+			t.Error(err)
+		}
+	}
+	if f, err := r.OpenEntry(t.Context(), x); err != nil {
+		t.Error(err)
+	} else if _, err := io.ReadAll(f); err != nil {
+		t.Error(err)
+	}
+	same("one entry", 1, 2)
 	if _, err := made.Forget(t.Context(), []SnapshotID{s.ID}, ForgetOptions{Now: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -168,5 +195,30 @@ func TestPacksAreWarmedUpBeforeTheyAreRead(t *testing.T) {
 	r = reopen(t, store, Options{WarmUp: func(context.Context, []string) error { return refused }})
 	if _, err := r.Check(t.Context(), CheckOptions{ReadData: true}); !errors.Is(err, refused) {
 		t.Errorf("a command that failed: %v", err)
+	}
+}
+
+// TestWhatIsInAnArchiveIsNoDamage looks at a repository whose packs nobody can read at once. No pack is given up.
+func TestWhatIsInAnArchiveIsNoDamage(t *testing.T) {
+	t.Parallel()
+	store := newCold()
+	r := newTestRepo(t, store, Options{PackSize: 1 << 20})
+	content := randomFiles(1, 8, 600_000)
+	s := mustBack(t, r, "one", content)
+	if _, err := r.Check(t.Context(), CheckOptions{ReadData: true}); !errors.Is(err, ErrArchived) || errors.Is(err, ErrDamagedFound) {
+		t.Errorf("check: %v", err)
+	}
+	if _, err := Scrub(t.Context(), store, ScrubOptions{}); !errors.Is(err, ErrArchived) || errors.Is(err, ErrDamagedFound) {
+		t.Errorf("scrub: %v", err)
+	}
+	result, err := reopen(t, store, Options{}).Repair(t.Context(), RepairOptions{})
+	if err != nil || result.Archived == 0 || result.found() {
+		t.Errorf("repair: %+v, %v", result, err)
+	}
+	// Nothing was condemned.
+	r = reopen(t, store, Options{WarmUp: store.warmUp})
+	mustPrune(t, r, PruneOptions{Now: true})
+	if result, err := r.Restore(t.Context(), s, RestoreOptions{Target: t.TempDir()}); err != nil || result.Failed > 0 || result.Files != int64(len(content)) {
+		t.Errorf("restore: %+v, %v", result, err)
 	}
 }

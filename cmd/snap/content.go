@@ -57,6 +57,9 @@ func (d *differ) text(ctx context.Context, x *repo.Entry) (string, bool, error) 
 	case x.Size > maxDiffBytes:
 		return "", false, nil
 	}
+	if err := d.repo.WarmUpEntry(ctx, x); err != nil {
+		return "", false, err
+	}
 	f, err := d.repo.OpenEntry(ctx, x)
 	if err != nil {
 		return "", false, err

@@ -122,6 +122,9 @@ func anyOf(targets ...error) func(error) bool {
 	}
 }
 
+// archivedHint says what helps where packs cannot be read because they are in an archive.
+const archivedHint = "name a command that brings packs from the archive: --warm-up; see the guide on an S3 cluster"
+
 // rules are tried in order; the first that fits decides.
 var rules = []rule{
 	{anyOf(errInterrupted, context.Canceled), exitInterrupted, "run the same command again; what was done already is used"},
@@ -135,7 +138,7 @@ var rules = []rule{
 	{target(repo.ErrNoSlot), exitWrongKey, "open the repository with another kind of key; see: snap help key"},
 	{target(keyring.ErrKeyFile), exitWrongKey, "give an age identity file or an SSH private key with --identity-file"},
 	{target(repo.ErrCannotReadData), exitWriterKey, "use a key with the role full"},
-	{target(repo.ErrArchived), exitFatal, "name a command that brings packs from the archive: --warm-up; see the guide on an S3 cluster"},
+	{target(repo.ErrArchived), exitFatal, archivedHint},
 	{target(repo.ErrHidden), exitDamage, "find out who removed them; read all as it was before: --as-of TIME, for instance with snap copy to another place"},
 	{target(repo.ErrCannotLock), exitUsage, "use an S3 bucket that was made with Object Lock; snap init --object-lock makes one"},
 	{target(repo.ErrNotLocked), exitUsage, "ask for it first: snap settings set --object-lock compliance --lock-days 30"},

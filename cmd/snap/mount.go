@@ -35,7 +35,12 @@ program is interrupted. Needs FUSE.
   hosts/web1/..., tags/daily/...        the same, by host and by tag
   latest/                               the newest snapshot
 
-New snapshots show up within a minute.`,
+New snapshots show up within a minute.
+
+Where packs lie in an archive, --warm-up names the command that brings them: it runs when
+a file is opened, which waits for it, for the packs of that file. To bring those of a whole
+folder at once, use snap restore. Without the command such a file cannot be read, and a
+line on standard error says so.`,
 		Example: `  mkdir /tmp/backups && snap mount /tmp/backups
   snap mount --host web1 /tmp/backups
   cp -a /tmp/backups/latest/home/ann/report.odt ~`,

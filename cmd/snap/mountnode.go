@@ -207,11 +207,15 @@ func (n *savedNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0 {
 		return nil, 0, syscall.EROFS
 	}
-	f, err := n.m.repo.OpenEntry(n.m.ctx, n.entry)
-	if err != nil {
-		return nil, 0, n.m.errno(err)
+	err := n.m.repo.WarmUpEntry(n.m.ctx, n.entry)
+	var f *repo.FileReader
+	if err == nil {
+		f, err = n.m.repo.OpenEntry(n.m.ctx, n.entry)
 	}
-	return &savedFile{m: n.m, f: f}, fuse.FOPEN_KEEP_CACHE, 0
+	if err != nil {
+		return nil, 0, n.m.errno(n.fault(err))
+	}
+	return &savedFile{n: n, f: f}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // Getxattr implements fs.NodeGetxattrer.
@@ -241,7 +245,7 @@ func (n *savedNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.E
 
 // savedFile is an open file.
 type savedFile struct {
-	m *mounted
+	n *savedNode
 	f *repo.FileReader
 }
 
@@ -251,9 +255,18 @@ var _ fs.FileReader = (*savedFile)(nil)
 func (f *savedFile) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	n, err := f.f.ReadAt(dest, off)
 	if err != nil && err != io.EOF {
-		return nil, f.m.errno(err)
+		return nil, f.n.m.errno(f.n.fault(err))
 	}
 	return fuse.ReadResultData(dest[:n]), 0
+}
+
+// fault names the file that could not be read, and what helps.
+func (n *savedNode) fault(err error) error {
+	name := term.Name("/" + n.path)
+	if errors.Is(err, repo.ErrArchived) {
+		return fmt.Errorf("%s: %w: mount with --warm-up, or get it with: snap restore --warm-up", name, repo.ErrArchived)
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // errno returns what the kernel is told of an error; what it cannot tell is printed.

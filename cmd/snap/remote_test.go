@@ -16,6 +16,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 	objects := s3test.StartWith(t, s3test.Options{Versions: true, Accounts: true})
 	ssh := sshdtest.Start(t, sshdtest.Options{})
 	keys := filepath.Join(ssh.Home, ".ssh")
+	archive := startArchive(t, objects)
 	return testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -24,6 +25,7 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			home := filepath.Join(e.WorkDir, "home")
 			for name, value := range map[string]string{
 				"HOME": home, "TZ": "UTC", "SNAP_HOST": "box",
+				"ARCHIVE": "s3:" + archive.URL, "WARM": filepath.Join(archive.folder, filepath.Base(e.WorkDir)),
 				"S3": "s3:http://" + objects.Proxy.Addr(), "AWS_ACCESS_KEY_ID": s3test.AccessKey, "AWS_SECRET_ACCESS_KEY": s3test.SecretKey,
 				"AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1",
 				"SFTP":    "sftp://" + ssh.Address().String() + filepath.Join(e.WorkDir, "remote"),
@@ -34,7 +36,8 @@ func remoteParams(t *testing.T, dir string) testscript.Params {
 			}
 			return os.Mkdir(home, 0o755)
 		},
-		Cmds: remoteCommands(t, objects),
+		Condition: condition,
+		Cmds:      remoteCommands(t, objects),
 	}
 }
 

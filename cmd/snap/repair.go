@@ -21,6 +21,8 @@ second copies, the index from the packs. What is replaced is put aside in bad/, 
 nothing is removed. What cannot be mended is listed by snapshot and file; the next
 backup of a source that still has it brings it back.
 
+Packs in an archive are not read, and left as they are, without --warm-up.
+
 If there was damage the exit code is 30, mended or not; the next run tells what is left.`,
 		Example: `  snap repair --dry-run
   snap repair`,
@@ -40,6 +42,7 @@ type repairSummary struct {
 	Mended            []string `json:"mended"`
 	PacksIndexed      int      `json:"packs_indexed"`
 	SegmentsSaved     int      `json:"segments_saved"`
+	PacksArchived     int      `json:"packs_archived,omitempty"`
 	NumErrors         int      `json:"num_errors"` // that are left
 	SnapshotsAffected int      `json:"snapshots_affected"`
 }
@@ -55,7 +58,7 @@ func (a *app) repair(ctx context.Context, r *repo.Repo, o repo.RepairOptions) er
 	}
 	a.damage(result.Damage, result.Affected)
 	if a.global.json {
-		s := repairSummary{"summary", o.DryRun, append([]string{}, result.Mended...), result.Indexed, result.Salvaged, len(result.Damage), len(result.Affected)}
+		s := repairSummary{"summary", o.DryRun, append([]string{}, result.Mended...), result.Indexed, result.Salvaged, result.Archived, len(result.Damage), len(result.Affected)}
 		if err := a.jsonLine(s); err != nil {
 			return err
 		}
@@ -81,6 +84,9 @@ func (a *app) printRepair(result *repo.RepairResult, dryRun bool) {
 	}
 	if result.Salvaged > 0 {
 		a.printf("%ssaved from damaged packs: %s", would, term.Count(int64(result.Salvaged), "segment"))
+	}
+	if result.Archived > 0 {
+		a.printf("not read: %s in an archive; --warm-up names a command that brings them", term.Count(int64(result.Archived), "pack"))
 	}
 	if len(result.Mended)+result.Indexed+result.Salvaged+len(result.Damage)+len(result.Affected) == 0 {
 		a.printf("no damage found")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -147,6 +148,8 @@ type restoring struct {
 	app     *app
 	dryRun  bool
 	damaged atomic.Bool
+
+	archived atomic.Bool // something could not be read for that
 }
 
 func (a *app) runRestore(ctx context.Context, r *repo.Repo, s *repo.Snapshot, o repo.RestoreOptions) error {
@@ -173,6 +176,9 @@ func restoreState(p *repo.RestoreProgress) progress.State {
 func (r *restoring) problem(path string, err error) {
 	if repo.IsDamage(err) {
 		r.damaged.Store(true)
+	}
+	if errors.Is(err, repo.ErrArchived) {
+		r.archived.Store(true)
 	}
 	if r.app.global.json {
 		r.app.jsonTo(r.app.stderr, newErrorMessage("/"+path, "restore", err))
@@ -239,6 +245,8 @@ func (r *restoring) end(s *repo.Snapshot, target string, n *repo.RestoreResult, 
 	case r.damaged.Load():
 		return fail(exitDamage, "%s could not be restored because the repository is damaged; the rest was", term.Count(n.Failed, "file")).
 			withHint("see how much is affected: snap check --read-data")
+	case n.Failed > 0 && r.archived.Load():
+		return fail(exitPartial, "%w: %s could not be restored", errPartial, term.Count(n.Failed, "file")).withHint(archivedHint)
 	case n.Failed > 0:
 		return fmt.Errorf("%w: %s could not be restored", errPartial, term.Count(n.Failed, "file"))
 	case n.Attributes > 0:

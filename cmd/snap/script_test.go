@@ -28,25 +28,28 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TZ", "UTC")
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
-		Condition: func(cond string) (bool, error) {
-			switch cond {
-			case "root":
-				return os.Getuid() == 0, nil
-			case "fuse":
-				f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-				if err == nil {
-					f.Close()
-					_, err = exec.LookPath("fusermount3")
-				}
-				return err == nil, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit":    exitCommand,
 			"capture": captureCommand,
 		},
 	})
+}
+
+// condition tells what this machine lets scripts do.
+func condition(cond string) (bool, error) {
+	switch cond {
+	case "root":
+		return os.Getuid() == 0, nil
+	case "fuse":
+		f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+		if err == nil {
+			f.Close()
+			_, err = exec.LookPath("fusermount3")
+		}
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
 // exitCommand is `exit CODE COMMAND [ARG...]`: the command has to end with the code. $SNAPSHOT and

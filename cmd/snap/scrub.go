@@ -47,7 +47,7 @@ func (a *app) scrub(ctx context.Context) error {
 	defer store.Close()
 	p := &repo.CheckProgress{}
 	stop := a.watch(func() progress.State { return checkState(p) }, func(s progress.State) any { return newStatus(s) })
-	result, err := repo.Scrub(ctx, store, repo.ScrubOptions{Progress: p})
+	result, err := repo.Scrub(ctx, store, repo.ScrubOptions{Progress: p, WarmUp: a.warmUp(at.location)})
 	stop()
 	if result == nil || (err != nil && !errors.Is(err, repo.ErrDamagedFound)) {
 		return err
