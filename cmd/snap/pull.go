@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -44,7 +45,11 @@ all is well, --accept makes a snapshot that counts as a good one.
 
 The exit code is that of the worst result: 0, 3 (something could not be read), 24
 and 23 (a guard tripped), 20 (cannot be reached), 22 (refused), 21 (wrong host
-key), and 1 for all other failures.`,
+key), and 1 for all other failures.
+
+If no source can be pulled at all, because the repository cannot be opened or the
+configuration is wrong, the hooks after_failure and finally run for each source that was
+to be pulled, as far as they can be read.`,
 		Example: `  snap pull
   snap pull web1 web2
   snap pull --all --dry-run
@@ -133,6 +138,11 @@ func (a *app) withPuller(ctx context.Context, fn func(*pull.Puller) error) error
 	if err != nil {
 		return err
 	}
+	return a.withPullerOf(ctx, c, fn)
+}
+
+// withPullerOf opens the repository of a configuration for fn.
+func (a *app) withPullerOf(ctx context.Context, c *config.Config, fn func(*pull.Puller) error) error {
 	logins := sshconn.NewLogins()
 	defer logins.Close()
 	return a.withRepo(ctx, func(r *repo.Repo) error {
@@ -148,17 +158,44 @@ func (a *app) pull(ctx context.Context, names []string, f *pullFlags) error {
 		return usageError("--accept is for sources that somebody has looked at: name the sources")
 	}
 	forPull()
-	return a.withPuller(ctx, func(p *pull.Puller) error {
-		p.DryRun, p.Force, p.Accept = f.dryRun, f.force, f.accept
-		return a.pullWith(ctx, p, names, f.all)
-	})
-}
-
-func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string, all bool) error {
-	names, err := a.chosen(ctx, p, names, all)
+	c, err := a.loadConfig()
 	if err != nil {
+		if name, _ := a.findConfig(); name != "" {
+			a.tellFailure(ctx, config.Salvage(name), names, err)
+		}
 		return err
 	}
+	begun := false
+	err = a.withPullerOf(ctx, c, func(p *pull.Puller) error {
+		p.DryRun, p.Force, p.Accept = f.dryRun, f.force, f.accept
+		chosen, err := a.chosen(ctx, p, names, f.all)
+		if err != nil {
+			return err
+		}
+		begun = true // each source has hooks of its own from here on
+		return a.pullWith(ctx, p, chosen)
+	})
+	if err != nil && !begun {
+		a.tellFailure(ctx, c, names, err)
+	}
+	return err
+}
+
+// tellFailure runs the hooks of the sources that were to be pulled, when none of them can be. Without names those are all: which of them are due
+// only the repository tells.
+func (a *app) tellFailure(ctx context.Context, c *config.Config, names []string, reason error) {
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(c.Sources))
+	}
+	if len(names) == 0 {
+		names = []string{""} // the hooks of the defaults may be all that can be read
+	}
+	if err := pull.Fail(ctx, c, slices.Compact(slices.Sorted(slices.Values(names))), reason); err != nil {
+		a.warn("a hook that was to tell of the failure has failed: " + err.Error())
+	}
+}
+
+func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string) error {
 	if len(names) == 0 {
 		if a.global.json {
 			return a.jsonLine(pullSummary{MessageType: "summary"})
@@ -177,6 +214,9 @@ func (a *app) pullWith(ctx context.Context, p *pull.Puller, names []string, all 
 		}
 	}
 	locked := a.lockSnapshots(ctx, p.Repo, made)
+	if locked != nil {
+		a.tellFailure(ctx, p.Config, names, locked)
+	}
 	return errors.Join(a.pullResult(results), locked)
 }
 

@@ -106,7 +106,7 @@ type Guards struct {
 type Hooks struct {
 	Before       []Command `yaml:"before" doc:"before the pull; one that fails fails it"`
 	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made"`
-	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, or a suspicious one"`
+	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, also because the repository cannot be opened or the configuration is wrong elsewhere, or a suspicious one; SNAP_SOURCE, SNAP_RESULT, SNAP_ERROR and SNAP_WHY tell of it"`
 	Finally      []Command `yaml:"finally" doc:"at the end, whatever happened"`
 	Timeout      Duration  `yaml:"timeout" doc:"that one command may take; default 10m"`
 }

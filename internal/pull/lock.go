@@ -1,14 +1,27 @@
 package pull
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
+	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/snapshot"
 )
 
-// lock keeps a second pull of a source away, and fails with ErrRunning if it is the second. It is given back when this process ends, however that
+// endsWithin is how much longer than its limit of time a pull may hold its lock: hooks, and what ends a connection, count beside it.
+const endsWithin = time.Hour
+
+// limit returns the time that a pull of the source may take.
+func (p *Puller) limit(name string) time.Duration {
+	c := p.Config.Sources[name]
+	return c.Limits.Time.Or(config.DefaultTime)
+}
+
+// lock keeps a second pull of a source away, and fails with ErrRunning if it is the second, and with ErrTimeout as well if the first should have
+// ended long ago. It is given back when this process ends, however that
 // happens. Where the file system knows no locks there is none.
 func (p *Puller) lock(name string) (unlock func(), err error) {
 	if p.StateDir == "" {
@@ -26,8 +39,16 @@ func (p *Puller) lock(name string) (unlock func(), err error) {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	if err == syscall.EWOULDBLOCK {
-		f.Close()
+		defer f.Close()
+		info, err := f.Stat()
+		if limit := p.limit(name); err == nil && p.now().Sub(info.ModTime()) > limit+endsWithin {
+			return nil, fmt.Errorf("%w since %s, though none may take more than %v: %w", ErrRunning, info.ModTime().Format(time.DateTime), limit, ErrTimeout)
+		}
 		return nil, ErrRunning
+	}
+	if err == nil {
+		now := p.now()
+		_ = os.Chtimes(f.Name(), now, now) // when it began; a time too old makes somebody look
 	}
 	if err != nil {
 		p.log.Warn("a second pull of the source would not be noticed", "source", name, "error", err)

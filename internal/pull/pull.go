@@ -103,7 +103,7 @@ func (p *Puller) pull(ctx context.Context, name string) *Result {
 	begin := p.now()
 	defer func() { r.Duration = p.now().Sub(begin) }()
 	unlock, err := p.lock(name)
-	if errors.Is(err, ErrRunning) {
+	if errors.Is(err, ErrRunning) && !errors.Is(err, ErrTimeout) { // the other one tells what becomes of it
 		r.Err = err
 		return r
 	}
