@@ -28,6 +28,7 @@ type repairing struct {
 	protected bool
 	coder     parity.Coder
 	result    *RepairResult
+	begun     bool // the log says so
 
 	all     map[string]int64 // files of the store with their sizes
 	packs   packFiles
@@ -56,7 +57,7 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if !o.DryRun {
 		defer r.enter(ctx, "repair").leave()
 	}
-	if err := p.run(ctx); err != nil {
+	if err := p.end(ctx, p.run(ctx)); err != nil {
 		return p.result, fmt.Errorf("repair: %w", err)
 	}
 	if p.result.found() {
@@ -100,13 +101,31 @@ func (p *repairing) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.assess(ctx, bad); err != nil {
-		return err
-	}
-	if p.o.DryRun || !p.result.found() {
+	return p.assess(ctx, bad)
+}
+
+// begin says in the log that something is about to be changed, unless it stands there already: whatever ends the repair, the log tells of it.
+func (p *repairing) begin(ctx context.Context) error {
+	if p.begun || p.o.DryRun {
 		return nil
 	}
-	return p.r.note(ctx, LogEntry{What: "repair", Files: p.result.Mended})
+	if err := p.r.note(ctx, LogEntry{What: "repair", Why: "begun"}); err != nil {
+		return err
+	}
+	p.begun = true
+	return nil
+}
+
+// end says in the log what was done, also by a repair that ended with err.
+func (p *repairing) end(ctx context.Context, err error) error {
+	if p.o.DryRun || !p.begun && (err != nil || !p.result.found()) {
+		return err
+	}
+	entry := LogEntry{What: "repair", Files: p.result.Mended}
+	if err != nil {
+		entry.Why = "broke off"
+	}
+	return errors.Join(err, p.r.note(context.WithoutCancel(ctx), entry))
 }
 
 // mendSmall compares small files with their copies, and makes either whole with the other.
@@ -158,6 +177,9 @@ func (p *repairing) replace(ctx context.Context, name string, data []byte) error
 	p.result.Mended = append(p.result.Mended, name)
 	if p.o.DryRun {
 		return nil
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
 	}
 	if err := p.putAside(ctx, name); err != nil {
 		return err
@@ -398,6 +420,9 @@ func (p *repairing) reindex(ctx context.Context) error {
 		if p.o.DryRun {
 			continue
 		}
+		if err := p.begin(ctx); err != nil {
+			return err
+		}
 		if err := p.putAside(ctx, name); err != nil {
 			return err
 		}
@@ -424,10 +449,13 @@ func (p *repairing) reindex(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := p.r.saveIndex(ctx, rows); err != nil {
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := p.begin(ctx); err != nil {
 		return err
 	}
-	return nil
+	return p.r.saveIndex(ctx, rows)
 }
 
 // isCondemned reports whether a prune record names the pack.

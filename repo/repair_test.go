@@ -2,6 +2,7 @@ package repo
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -204,4 +205,88 @@ func TestScrubNeedsNoKey(t *testing.T) {
 			t.Errorf("%s: %v: %+v", name, err, res)
 		}
 	}
+}
+
+// TestLogTellsOfARepairThatWasKilled ends a repair at each operation of the store, as if it were killed there. Whatever it had changed by then, the log
+// tells that a repair began.
+func TestLogTellsOfARepairThatWasKilled(t *testing.T) {
+	store, o, _, _, _, _ := protected(t)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var hurtOne []string
+	for _, prefix := range []string{"data/", "snapshots/", "index/", "parity/"} {
+		hurtOne = append(hurtOne, names(t, store, prefix)[0])
+	}
+	lost := names(t, store, "data/")[1]
+	for _, name := range hurtOne {
+		if err := faulty.Rewrite(t.Context(), store, name, func(b []byte) []byte { return hurt(1, rng, b) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Remove(t.Context(), lost); err != nil {
+		t.Fatal(err)
+	}
+	logged := func(store Store) (whys []string) {
+		t.Helper()
+		entries, err := reopen(t, store, o).Log(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.What == "repair" {
+				whys = append(whys, e.Why)
+			}
+		}
+		return whys
+	}
+	ended, cut := false, 0
+	for k := 0; !ended; k++ {
+		clone := store.Clone()
+		before := listing(t, clone)
+		in := faulty.NewInjector(faulty.Fault{Class: faulty.All, After: k, Times: -1, Err: faulty.ErrCrashed})
+		r, err := tryOpen(t, in.Wrap(clone), o)
+		if err != nil {
+			continue
+		}
+		_, err = r.Repair(t.Context(), RepairOptions{})
+		ended = errors.Is(err, ErrDamagedFound)
+		after := listing(t, clone)
+		changed := false
+		for name := range after {
+			kind, _ := classify(strings.TrimPrefix(name, copyPrefix))
+			changed = changed || after[name] != before[name] && kind != fileLog && kind != fileSession
+		}
+		whys := logged(clone)
+		if changed && (len(whys) == 0 || whys[0] != "begun") {
+			t.Errorf("ended at operation %d: the log tells of %q", k, whys)
+		}
+		if changed && !ended {
+			cut++
+		}
+		if want := []string{"begun", ""}; ended && !slices.Equal(whys, want) {
+			t.Errorf("after all: %q, want %q", whys, want)
+		}
+	}
+	if cut < 10 {
+		t.Errorf("%d repairs were cut off with something changed", cut)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	clone := store.Clone()
+	r := reopen(t, cancelling{clone, cancel}, o)
+	if _, err := r.Repair(ctx, RepairOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if whys, want := logged(clone), []string{"begun", "broke off"}; !slices.Equal(whys, want) {
+		t.Errorf("interrupted: %q, want %q", whys, want)
+	}
+}
+
+// cancelling interrupts whoever removes a file.
+type cancelling struct {
+	Store
+	cancel func()
+}
+
+func (c cancelling) Remove(ctx context.Context, name string) error {
+	c.cancel()
+	return c.Store.Remove(context.WithoutCancel(ctx), name)
 }

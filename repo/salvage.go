@@ -33,6 +33,9 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 		if _, ok := p.r.set.Pack(f.id); !ok && f.class == 0 {
 			continue // parity of what nobody knows
 		}
+		if err := p.begin(ctx); err != nil {
+			return nil, err
+		}
 		record.Condemned = append(record.Condemned, f.id)
 		state := &badPack{}
 		bad[f.id] = state

@@ -18,8 +18,9 @@ func (a *app) repairCommand() *cobra.Command {
 		Short:   "Make whole again what is damaged",
 		Long: `Make whole again what is damaged: packs from their parity, small files from their
 second copies, the index from the packs. What is replaced is put aside in bad/, and
-nothing is removed. What cannot be mended is listed by snapshot and file; the next
-backup of a source that still has it brings it back.
+nothing is removed; snap log tells of it, also if the repair is killed. What cannot be
+mended is listed by snapshot and file; the next backup of a source that still has it
+brings it back.
 
 Packs in an archive are not read, and left as they are, without --warm-up.
 
