@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/snapkeep/snap/internal/term"
@@ -166,7 +167,7 @@ func (a *app) writeZip(ctx context.Context, r *repo.Repo, s *repo.Snapshot, base
 }
 
 func (a *app) addZip(ctx context.Context, r *repo.Repo, z *zip.Writer, name string, x *repo.Entry) error {
-	h := &zip.FileHeader{Name: name, Modified: x.ModTime.Std(), Method: zip.Deflate, NonUTF8: !utf8.ValidString(name)}
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate, NonUTF8: !utf8.ValidString(name)}
 	h.SetMode(repo.FileMode(x))
 	switch {
 	case x.Kind == tree.Directory:
@@ -174,6 +175,12 @@ func (a *app) addZip(ctx context.Context, r *repo.Repo, z *zip.Writer, name stri
 	case x.Kind != tree.Regular && x.Kind != tree.Symlink:
 		a.warn(fmt.Sprintf("%s: a zip archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
 		return nil
+	}
+	switch everywhere, somewhere := setZipTime(h, x.ModTime, time.Local); {
+	case !somewhere:
+		a.warn(fmt.Sprintf("%s: a zip archive cannot hold its time, %d seconds from 1970; it has the nearest one that it can", term.Name(name), x.ModTime.Sec))
+	case !everywhere:
+		a.warn(fmt.Sprintf("%s: its time, %s, is beyond what many programs read in a zip archive, and they show the nearest one", term.Name(name), x.ModTime.Std().Format(time.DateTime)))
 	}
 	w, err := z.CreateHeader(h)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/snapkeep/snap/internal/tree"
@@ -26,7 +27,11 @@ func (a *app) dumpCommand() *cobra.Command {
 		Short:   "Write a file, or a folder as an archive, to standard output",
 		Long: `Write a file of a snapshot to standard output or --target, or a folder as a tar or
 zip archive. Names in the archive are relative to the folder. What could not be read
-when it was backed up is named, and left out of the archive (exit code 3).`,
+when it was backed up is named, and left out of the archive (exit code 3). Named is also
+each file whose time many programs cannot read in a zip archive: those of before 1970, and
+of 2100 and later.
+
+The file of --target has its name when it is complete.`,
 		Example: `  snap dump latest /etc/passwd
   snap dump latest:/srv/shop.sql | psql shop
   snap dump latest /etc | tar -x -C /tmp/etc
@@ -106,23 +111,48 @@ func copyContent(ctx context.Context, r *repo.Repo, x *repo.Entry, w io.Writer) 
 	return err
 }
 
-// writeWhole makes a file of what fn writes, and removes it if that failed. A file that exists is
-// not touched.
+// writeWhole makes a file of what fn writes. It has its name when it is complete and durable: the steps are write and sync under another name, link, sync
+// the folder. A file that exists is not touched.
 func writeWhole(name string, fn func(io.Writer) error) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return usageError("%q exists", name).withHint("choose another name, or remove the file first")
+	if _, err := os.Lstat(name); err == nil {
+		return existsError(name)
 	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".snap-dump-*") // mode 0600
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	w := bufio.NewWriterSize(f, 1<<20)
-	err = fn(w)
-	if err == nil {
+	if err = fn(w); err == nil {
 		err = w.Flush()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(name))
+	if err == nil {
+		err = f.Sync()
 	}
-	return nil
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := giveName(f.Name(), name); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(name))
+}
+
+// giveName gives a file another name, which nothing may have.
+func giveName(from, name string) error {
+	err := os.Link(from, name)
+	if err == nil {
+		return nil
+	}
+	if _, statErr := os.Lstat(name); statErr == nil {
+		return existsError(name)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, name) // this file system knows no hard links
+}
+
+func existsError(name string) error {
+	return usageError("%q exists", name).withHint("choose another name, or remove the file first")
 }
