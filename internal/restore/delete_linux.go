@@ -15,6 +15,8 @@ type remover struct {
 	names  []string // that are there, rising
 	gone   []string // of these, what the snapshot does not have
 	knows  bool     // the snapshot has something in the folder
+
+	spared map[string]bool // folds of names that are there in another spelling
 }
 
 // mayDelete reports whether the contents of f are all that the folder had when it was backed
@@ -57,6 +59,13 @@ func (d *remover) keep(name string) {
 	}
 	if len(d.names) > 0 && d.names[0] == name {
 		d.names = d.names[1:]
+		return
+	}
+	if _, err := d.dir.Lstat(name); err == nil { // though it was not listed
+		if d.spared == nil {
+			d.spared = map[string]bool{}
+		}
+		d.spared[fold(name)] = true
 	}
 }
 
@@ -68,6 +77,9 @@ func (d *remover) end(broken error) {
 		return
 	}
 	for _, name := range append(d.gone, d.names...) {
+		if d.spared[fold(name)] {
+			continue
+		}
 		if chosen, _ := d.run.selector.choose(d.folder.state, name); chosen {
 			d.remove(name)
 		}
@@ -86,6 +98,7 @@ func (d *remover) remove(name string) {
 			r.fail(path, err)
 			continue
 		}
+		r.changed(path, 0)
 		r.Progress.Deleted.Add(1)
 		r.item(path, Deleted, 0, 0)
 	}

@@ -126,6 +126,9 @@ func (r *run) settle(f *file, err error) {
 		r.fail(f.path(), err)
 	} else {
 		r.count(f)
+		if f.action != Unchanged || f.touch {
+			r.changed(f.path(), f.entry.Kind)
+		}
 	}
 	if f.first {
 		for _, link := range f.group.settle(err) {

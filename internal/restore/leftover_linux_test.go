@@ -1,15 +1,10 @@
 package restore
 
 import (
-	"errors"
 	"os"
-	"os/exec"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/snapkeep/snap/internal/looptest"
 )
 
 const (
@@ -91,68 +86,4 @@ func TestLeftoversOfAKilledRestoreAreRemoved(t *testing.T) {
 		}
 		sameTree(t, before, readTree(t, to))
 	})
-}
-
-// TestRestoreIsDurable takes the disk away at the end of a restore, and looks at a copy of what is on it.
-func TestRestoreIsDurable(t *testing.T) {
-	from := t.TempDir()
-	files := fileSpec{"file": "content", "sub/file": noise(3<<20, 7), "sub/link": "-> file", "sub/below/small": "small"}
-	files.make(t, from)
-	b := newBench()
-	root := b.save(t, from)
-	for name, below := range map[string]string{"the target": "", "below the target": "/sub"} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			disk, to := dir+"/disk", dir+"/target"
-			mounted := mount(t, disk, to+below)
-			o := b.options(root, from, to)
-			o.Overwrite = OverwriteAlways
-			mustRun(t, o)
-			if out, err := exec.Command("cp", "--sparse=always", disk, disk+".copy").CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-			mounted()
-			mount(t, disk+".copy", dir+"/again")
-			want := readTree(t, from+below)
-			got := readTree(t, dir+"/again")
-			delete(got, "lost+found/")
-			sameTree(t, want, got)
-		})
-	}
-}
-
-// mount makes a file system in the file disk unless it exists, mounts it, and returns what unmounts it. It skips the test where it cannot.
-func mount(t *testing.T, disk, at string) (unmount func()) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to mount")
-	}
-	must := func(command ...string) {
-		t.Helper()
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%q: %v: %s", command, err, out)
-		}
-	}
-	if _, err := os.Stat(disk); errors.Is(err, os.ErrNotExist) {
-		must("truncate", "-s", "64M", disk)
-		must("mkfs.ext4", "-q", "-F", disk)
-	}
-	device, detach := looptest.Attach(t, disk, false)
-	var ends []func()
-	unmount = func() {
-		for _, end := range slices.Backward(ends) {
-			end()
-		}
-		ends = nil
-	}
-	ends = append(ends, detach)
-	t.Cleanup(unmount)
-	must("mkdir", "-p", at)
-	must("mount", device, at)
-	ends = append(ends, func() {
-		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	return unmount
 }

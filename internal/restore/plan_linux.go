@@ -74,7 +74,13 @@ func (r *run) ensure(f *folder) error {
 		f.failed = err
 		return err
 	}
-	if err := r.mkdir(f); err != nil {
+	err := error(nil)
+	if other, found := r.twin(f.parent, f.entry.Name); found {
+		err = sameName(other)
+	} else {
+		err = r.mkdir(f)
+	}
+	if err != nil {
 		f.failed = fmt.Errorf("%w: %w", ErrNoFolder, err)
 		r.fail(f.path, err)
 		return f.failed
@@ -130,6 +136,10 @@ func (r *run) file(ctx context.Context, f *folder, x *tree.Entry) error {
 	}
 	if err := r.ensure(f); err != nil {
 		r.fail(tree.Join(f.path, x.Name), err)
+		return nil
+	}
+	if other, found := r.twin(f, x.Name); found {
+		r.fail(tree.Join(f.path, x.Name), sameName(other))
 		return nil
 	}
 	j := &file{folder: f, entry: x}

@@ -28,6 +28,7 @@ type run struct {
 	root     *target.Root // nil in a dry run to a folder that does not exist
 	base     string       // folder of the tree whose contents go into the target
 	single   *tree.Entry  // the file that is restored alone, if one is
+	above    []string     // folders above the target that got an entry when it was made
 	tasks    chan task
 	queued   *semaphore.Weighted // pieces and files of tasks
 	cancel   context.CancelCauseFunc
@@ -44,6 +45,7 @@ type run struct {
 	open       map[*file]struct{}  // files of several chunks that are being written
 	bad        map[place]struct{}  // segments that cannot be read
 	unverified map[string]struct{} // paths that Verify leaves out; nil without Verify
+	changes    changes
 }
 
 // Run restores. What failed for single files is reported as a problem and counted in the result; an error
@@ -103,6 +105,7 @@ func (r *run) openTarget() error {
 			return nil
 		}
 	}
+	r.above = missingAbove(r.Target)
 	var err error
 	r.root, err = target.Open(r.Target, target.Options{NoOwners: r.NoOwner, ForgiveOwners: os.Geteuid() != 0, NoXattrs: r.NoXattrs, MaxDirs: maxOpenDirs()})
 	return err
@@ -175,14 +178,6 @@ func (r *run) plan(ctx context.Context) error {
 		return err
 	}
 	return r.flushSimple(ctx)
-}
-
-// sync makes what was written durable.
-func (r *run) sync() error {
-	if r.DryRun {
-		return nil
-	}
-	return r.root.Sync()
 }
 
 // treePath returns where a path of the target is in the tree.

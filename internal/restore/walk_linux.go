@@ -26,6 +26,7 @@ type folder struct {
 
 	leftovers []string // that killed restores have left in it
 	saved     []string // names like theirs that the snapshot has in it
+	twins     twins    // used by the walk only
 
 	pending atomic.Int64 // the walk in it, files and folders in it that are not complete
 }
@@ -75,6 +76,7 @@ func (r *run) complete(f *folder) {
 	}
 	defer dir.Release()
 	r.attributes(f.path, dir.SetMeta(f.entry, f.existed))
+	r.changed(f.path, tree.Directory)
 }
 
 // dir opens a folder that is there. The caller releases it.

@@ -31,9 +31,11 @@ type Root struct {
 
 	mu     sync.Mutex        // guards the cache of folders, and others
 	others map[uint64]string // by device: a folder on each other file system
-	dirs   map[string]*list.Element
-	recent *list.List // of *Dir, the last used in front
-	closed bool
+
+	folding map[uint64]bool // by device: names that differ in case only are one
+	dirs    map[string]*list.Element
+	recent  *list.List // of *Dir, the last used in front
+	closed  bool
 }
 
 // Open opens the folder path as target, and makes it and those above it if they do not
@@ -49,7 +51,7 @@ func Open(path string, o Options) (*Root, error) {
 	r := &Root{
 		o: o.withDefaults(), path: path, fd: fd,
 		umask: readUmask(), uid: uint32(os.Geteuid()),
-		dirs: map[string]*list.Element{}, recent: list.New(), others: map[uint64]string{},
+		dirs: map[string]*list.Element{}, recent: list.New(), others: map[uint64]string{}, folding: map[uint64]bool{},
 	}
 	if flags, err := inode.ReadFlags(fd); err == nil {
 		r.flags = flags &^ inode.HeldFlags
@@ -118,6 +120,22 @@ func (r *Root) Sync() error {
 		d.Release()
 	}
 	return errors.Join(errs...)
+}
+
+// Sync waits until the folder itself is stored: which entries it has, and its metadata.
+func (d *Dir) Sync() error { return d.fail("sync", "", unix.Fsync(d.fd)) }
+
+// SyncFile waits until the regular file name is stored. What else has that name is left to the folder.
+func (d *Dir) SyncFile(name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	fd, err := inode.OpenQuiet(d.fd, name, 0)
+	if err != nil {
+		return d.fail("sync", name, err)
+	}
+	defer inode.Close(fd)
+	return d.fail("sync", name, unix.Fsync(fd))
 }
 
 // syncAt stores what was written to the file system of the open folder fd.
