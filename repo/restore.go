@@ -30,6 +30,10 @@ type (
 	AttributeError = restore.AttributeError
 )
 
+// ErrHeld says that flags of what is in the target of a restore, immutable or append-only, keep it from being changed, and that the snapshot has no such
+// flags.
+var ErrHeld = restore.ErrHeld
+
 // The ways to treat files that exist.
 const (
 	OverwriteIfChanged = restore.OverwriteIfChanged

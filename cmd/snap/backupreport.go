@@ -70,7 +70,7 @@ func problemText(path string, err error) string {
 	if errors.As(err, &attribute) {
 		return fmt.Sprintf("%s: %s: %v", term.Name(path), strings.TrimSpace(string(attribute.Attribute)+" "+term.Name(attribute.Name)), attribute.Err)
 	}
-	if errors.As(err, &reason) {
+	if errors.As(err, &reason) && !errors.Is(err, repo.ErrHeld) {
 		err = reason
 	}
 	return fmt.Sprintf("%s: %v", term.Name(path), err)

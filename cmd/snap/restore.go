@@ -60,7 +60,9 @@ Files that exist are replaced if they differ in size or time; see --overwrite.
 Nothing is deleted without --delete. With it, what a backup left out goes as well, but not
 what is mounted on a folder that is empty in the snapshot. Every attribute that could not be set is named
 (exit code 3), and so is each file whose name the target takes for that of another file
-because it knows no difference between upper and lower case: the first one stays.
+because it knows no difference between upper and lower case: the first one stays. What is
+immutable or append-only in the target (lsattr) stays as it is and is named, unless the
+snapshot has it so too.
 
 What was restored is durable when the restore ends: the file system has stored it. A restore
 that was killed may leave files named .snap-restore-... behind, which the next one to the

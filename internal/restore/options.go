@@ -75,6 +75,9 @@ type Item struct {
 // AttributeError is a problem that says which attribute of a file could not be set.
 type AttributeError = target.AttributeError
 
+// ErrHeld says that flags of what is in the target keep it from being changed, and that the snapshot has no such flags.
+var ErrHeld = target.ErrHeld
+
 // Progress counts what a running restore has done.
 type Progress struct {
 	TotalFiles, TotalBytes atomic.Int64 // 0 if nobody knows before the end

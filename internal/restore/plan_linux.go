@@ -120,7 +120,7 @@ func (r *run) mkdir(f *folder) error {
 	if r.DryRun {
 		return nil
 	}
-	f.existed, err = dir.Mkdir(name)
+	f.existed, err = dir.Mkdir(name, target.IsHeld(f.entry))
 	return err
 }
 

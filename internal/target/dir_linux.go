@@ -113,7 +113,41 @@ func (d *Dir) fail(verb, name string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, unix.EPERM) {
+		err = d.explain(name, err)
+	}
 	return fmt.Errorf("%s %q: %w", verb, d.join(name), err)
+}
+
+// explain says of an error about an entry, or about d itself, whether flags are the reason.
+func (d *Dir) explain(name string, err error) error {
+	if errors.Is(err, ErrHeld) {
+		return err
+	}
+	if isHeld(d.fd) {
+		return fmt.Errorf("its folder: %w: %w", ErrHeld, err)
+	}
+	if name == "" {
+		return err
+	}
+	fd, openErr := inode.OpenQuiet(d.fd, name, 0)
+	if openErr != nil {
+		return err
+	}
+	defer inode.Close(fd)
+	if isHeld(fd) {
+		return fmt.Errorf("%w: %w", ErrHeld, err)
+	}
+	return err
+}
+
+// IsHeld reports whether an entry has flags that forbid changes.
+func IsHeld(e *tree.Entry) bool { return e.Flags&inode.HeldFlags != 0 }
+
+// isHeld reports whether the open file or folder fd has flags that forbid changes.
+func isHeld(fd int) bool {
+	flags, err := inode.ReadFlags(fd)
+	return err == nil && flags&inode.HeldFlags != 0
 }
 
 // Lstat looks at an entry without following links.
@@ -150,10 +184,11 @@ func (d *Dir) Readlink(name string) (string, error) {
 }
 
 // Mkdir makes a folder that only its owner may enter, and reports whether it was there
-// already. A folder that is there is kept, and opened for its owner. Anything
+// already. A folder that is there is kept, and opened for its owner; flags that forbid
+// changes are taken from it if held says that it gets such flags at the end. Anything
 // else in its place, also a link to a folder, is an error that satisfies errors.Is(err,
 // fs.ErrExist).
-func (d *Dir) Mkdir(name string) (existed bool, err error) {
+func (d *Dir) Mkdir(name string, held bool) (existed bool, err error) {
 	if err := checkName(name); err != nil {
 		return false, err
 	}
@@ -178,13 +213,15 @@ func (d *Dir) Mkdir(name string) (existed bool, err error) {
 		return false, d.fail("make folder", name, errors.Join(
 			inode.RemoveXattr(fd, false, aclAccess), inode.RemoveXattr(fd, false, aclDefault)))
 	}
-	return true, d.fail("make folder", name, unlock(fd, d.root.uid))
+	return true, d.fail("make folder", name, unlock(fd, d.root.uid, held))
 }
 
 // unlock lets the owner of the existing folder fd make entries in it. Its own mode
 // and flags come at the end of the restore.
-func unlock(fd int, uid uint32) error {
-	loosen(fd)
+func unlock(fd int, uid uint32, held bool) error {
+	if held {
+		loosen(fd)
+	}
 	var at inode.Look
 	var st tree.Stat
 	if err := at.Fd(fd); err != nil {
@@ -266,8 +303,7 @@ func loosen(fd int) {
 	}
 }
 
-// loosenEntry loosens what shall be replaced or removed, a folder or a file with no name
-// elsewhere.
+// loosenEntry loosens what shall be replaced, if it is a file with no name elsewhere.
 func loosenEntry(at int, name string) {
 	fd, err := inode.OpenQuiet(at, name, 0)
 	if err != nil {
@@ -279,15 +315,15 @@ func loosenEntry(at int, name string) {
 	if look.Fd(fd) != nil {
 		return
 	}
-	if look.Stat(&st); st.Kind == tree.Directory || st.Kind == tree.Regular && st.Links == 1 {
+	if look.Stat(&st); st.Kind == tree.Regular && st.Links == 1 {
 		loosen(fd)
 	}
 }
 
-// renameOver renames temp to name, over what is there.
-func (d *Dir) renameOver(temp, name string) error {
+// renameOver renames temp to name, over what is there, of which flags that forbid changes are taken off if held says so.
+func (d *Dir) renameOver(temp, name string, held bool) error {
 	err := unix.Renameat(d.fd, temp, d.fd, name)
-	if err == unix.EPERM {
+	if err == unix.EPERM && held {
 		loosenEntry(d.fd, name)
 		err = unix.Renameat(d.fd, temp, d.fd, name)
 	}

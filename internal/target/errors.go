@@ -20,6 +20,10 @@ var (
 	// one name or is no regular file.
 	ErrShared = errors.New("not a regular file of one name")
 
+	// ErrHeld says that flags of a file or folder that was there before, immutable or append-only, keep it from being changed. They are taken off only
+	// where the snapshot has such flags too.
+	ErrHeld = errors.New("it is immutable or append-only there (see lsattr)")
+
 	// ErrMount says that something is not removed, because another file system is mounted
 	// on it or below.
 	ErrMount = errors.New("mount point")

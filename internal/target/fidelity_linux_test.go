@@ -140,7 +140,7 @@ func (c *copier) entry(ctx context.Context, in source.Dir, out *Dir, e *tree.Ent
 		if err := in.Describe(ctx, &st, e, nil); err != nil {
 			return err
 		}
-		existed, err := out.Mkdir(e.Name)
+		existed, err := out.Mkdir(e.Name, false)
 		if err != nil {
 			return err
 		}

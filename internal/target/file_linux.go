@@ -201,11 +201,13 @@ func (f *File) Finish(e *tree.Entry) ([]*AttributeError, error) {
 	}
 	f.s.apply(e)
 	if f.temp != "" {
-		rename := f.s.dir.renameOver
+		var err error
 		if f.isNew {
-			rename = f.s.dir.renameNew
+			err = f.s.dir.renameNew(f.temp, f.s.name)
+		} else {
+			err = f.s.dir.renameOver(f.temp, f.s.name, IsHeld(e))
 		}
-		if err := rename(f.temp, f.s.name); err != nil {
+		if err != nil {
 			f.Abort()
 			return nil, f.fail("rename to", err)
 		}

@@ -63,7 +63,7 @@ func (d *Dir) RemoveLeftover(name string) (removed bool, err error) {
 			return false, nil
 		}
 	}
-	err = unlink(d.fd, name)
+	err = unix.Unlinkat(d.fd, name, 0)
 	if err == unix.ENOENT {
 		return false, nil
 	}

@@ -34,6 +34,7 @@ type subject struct {
 	mode     uint16
 	links    uint32
 	old      bool // was there before: has attributes of its own
+	held     bool // and flags that forbid changes
 	inherits bool // may have an ACL from its folder
 
 	problems []*AttributeError
@@ -72,7 +73,10 @@ func (s *subject) note(a Attribute, name string, err error) {
 
 // apply sets everything but the flags that forbid changes.
 func (s *subject) apply(e *tree.Entry) {
-	s.release()
+	if s.held = !s.release(e); s.held {
+		s.note(Flags, "", ErrHeld)
+		return
+	}
 	owned := s.setOwner(e)
 	users := func(name string) bool { return strings.HasPrefix(name, "user.") }
 	if s.old || s.inherits {
@@ -84,11 +88,17 @@ func (s *subject) apply(e *tree.Entry) {
 	s.setTimes(e)
 }
 
-// release takes from a file that was there before the flags that forbid changes.
-func (s *subject) release() {
-	if s.old && !s.isPath {
-		loosen(s.fd)
+// release takes from a file that was there before the flags that forbid changes, and reports whether it has none now. It leaves them if e has
+// no such flag: somebody has set them to keep the file as it is.
+func (s *subject) release(e *tree.Entry) bool {
+	if !s.old || s.isPath || !isHeld(s.fd) {
+		return true
 	}
+	if !IsHeld(e) {
+		return false
+	}
+	loosen(s.fd)
+	return true
 }
 
 // changesOwner reports whether e wants another owner than uid and gid.
@@ -306,7 +316,7 @@ func (s *subject) setFlags(e *tree.Entry, mask uint32) {
 	} else {
 		mask &= e.Flags
 	}
-	if s.dir.root.o.NoFlags || s.isPath || mask == 0 {
+	if s.dir.root.o.NoFlags || s.isPath || s.held || mask == 0 {
 		return
 	}
 	s.note(Flags, "", inode.SetFlags(s.fd, e.Flags, mask))

@@ -75,7 +75,7 @@ func TestRacerCannotLeadARestoreOut(t *testing.T) {
 func restoreOnce(r *Root) bool {
 	// Another folder takes the only place in the cache.
 	if top, err := r.Dir(""); err == nil {
-		top.Mkdir("a")
+		top.Mkdir("a", false)
 		top.Release()
 	}
 	d, err := r.Dir("a")
@@ -87,7 +87,7 @@ func restoreOnce(r *Root) bool {
 	e.Mode = 0o777
 	write(d, e, Replace, "evil")
 	d.SetFileMeta(e)
-	d.Mkdir("sub")
+	d.Mkdir("sub", false)
 	link := *e
 	link.Kind, link.Name, link.Target = tree.Symlink, "link", "/"
 	d.MakeSpecial(&link, Replace)

@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -41,7 +42,7 @@ func (d *Dir) Remove(name string) error {
 }
 
 func (d *Dir) remove(name string) error {
-	err := unlink(d.fd, name)
+	err := unix.Unlinkat(d.fd, name, 0)
 	if err != unix.EISDIR && err != unix.EPERM {
 		return err
 	}
@@ -50,16 +51,6 @@ func (d *Dir) remove(name string) error {
 			d.root.forget(d.join(name))
 		}
 		return dirErr
-	}
-	return err
-}
-
-// unlink removes what is no folder, also if its flags forbid it.
-func unlink(at int, name string) error {
-	err := unix.Unlinkat(at, name, 0)
-	if err == unix.EPERM {
-		loosenEntry(at, name)
-		err = unix.Unlinkat(at, name, 0)
 	}
 	return err
 }
@@ -84,6 +75,22 @@ func (d *Dir) RemoveAll(name string) error {
 	return nil
 }
 
+// heldEntry says of an error of removing an entry whether its flags are the reason, and its name if it is not what is to be removed but in it.
+func heldEntry(at int, name string, depth int, err error) error {
+	fd, openErr := inode.OpenQuiet(at, name, 0)
+	if openErr != nil {
+		return err
+	}
+	defer inode.Close(fd)
+	switch {
+	case err != unix.EPERM || !isHeld(fd):
+		return err
+	case depth == 0:
+		return fmt.Errorf("%w: %w", ErrHeld, err)
+	}
+	return fmt.Errorf("%q in it: %w: %w", name, ErrHeld, err)
+}
+
 // maxRemoveDepth bounds how many folders removeTree holds open. What lies deeper is
 // moved up and removed later.
 const maxRemoveDepth = 64
@@ -91,7 +98,7 @@ const maxRemoveDepth = 64
 // removeTree removes name in the folder at, and returns pending with the temporary
 // names in d that are still to be removed.
 func (d *Dir) removeTree(at int, name string, depth int, pending []string) ([]string, error) {
-	err := unlink(at, name)
+	err := unix.Unlinkat(at, name, 0)
 	if err != unix.EISDIR && err != unix.EPERM {
 		return pending, err
 	}
@@ -107,7 +114,7 @@ func (d *Dir) removeTree(at int, name string, depth int, pending []string) ([]st
 	fd, openErr := inode.OpenAt(at, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if openErr != nil {
 		if openErr == unix.ENOTDIR || openErr == unix.ELOOP {
-			return pending, err // no folder, and it cannot be removed
+			return pending, heldEntry(at, name, depth, err) // no folder, and it cannot be removed
 		}
 		return pending, openErr
 	}
@@ -119,7 +126,9 @@ func (d *Dir) removeTree(at int, name string, depth int, pending []string) ([]st
 	if look.MountRoot() || look.Device() != d.device {
 		return pending, ErrMount
 	}
-	loosen(fd)
+	if isHeld(fd) {
+		return pending, heldEntry(at, name, depth, unix.EPERM)
+	}
 	names, err := readNames(fd)
 	if err != nil {
 		return pending, err

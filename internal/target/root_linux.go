@@ -325,7 +325,7 @@ func (r *Root) MkdirAll(path string) error {
 		if err != nil {
 			return err
 		}
-		_, err = d.Mkdir(path[done : done+end])
+		_, err = d.Mkdir(path[done:done+end], false)
 		d.Release()
 		if err != nil {
 			return err

@@ -112,7 +112,7 @@ func (d *Dir) rename(temp, name string) error {
 	if temp == name {
 		return nil
 	}
-	err := d.renameOver(temp, name)
+	err := d.renameOver(temp, name, false)
 	// Two names of one file stay both. There is nothing to remove otherwise, unless
 	// the renaming failed.
 	unix.Unlinkat(d.fd, temp, 0)

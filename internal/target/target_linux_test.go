@@ -92,7 +92,7 @@ func TestImpossibleNamesAreRefused(t *testing.T) {
 			link := &tree.Entry{Stat: tree.Stat{Name: name, Kind: tree.Symlink}, Target: "x"}
 			checks := map[string]error{}
 			_, checks["create"] = d.Create(regular(name, ""), Refuse)
-			_, checks["mkdir"] = d.Mkdir(name)
+			_, checks["mkdir"] = d.Mkdir(name, false)
 			_, checks["special"] = d.MakeSpecial(link, Replace)
 			checks["link"] = d.Link(name, d, "x", Refuse)
 			checks["link from"] = d.Link("x", d, name, Refuse)
@@ -149,7 +149,7 @@ func TestNothingLeavesTheTarget(t *testing.T) {
 		}
 		d := open(t, r, "")
 		for _, name := range []string{"dirlink", "here"} {
-			if _, err := d.Mkdir(name); !errors.Is(err, fs.ErrExist) {
+			if _, err := d.Mkdir(name, false); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("make folder %q: got %v, want ErrExist", name, err)
 			}
 		}
@@ -211,16 +211,16 @@ func TestFilesAndWhatIsInTheirWay(t *testing.T) {
 		if st, err = d.Lstat("f"); err != nil || st.Inode != inode || st.Mode != 0o4711 || mustRead(t, path+"/f") != "3rd" {
 			t.Errorf("updated: got %+v, %v", st, err)
 		}
-		if _, err := d.Mkdir("dir"); err != nil {
+		if _, err := d.Mkdir("dir", false); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.Create(regular("dir", ""), Replace); !errors.Is(err, unix.EISDIR) {
 			t.Errorf("over a folder: got %v, want EISDIR", err)
 		}
-		if existed, err := d.Mkdir("dir"); !existed || err != nil {
+		if existed, err := d.Mkdir("dir", false); !existed || err != nil {
 			t.Errorf("a folder that is there: %v, %v", existed, err)
 		}
-		if _, err := d.Mkdir("f"); !errors.Is(err, fs.ErrExist) {
+		if _, err := d.Mkdir("f", false); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("folder over file: got %v, want ErrExist", err)
 		}
 		if names, err := d.Names(); err != nil || !slices.Equal(names, []string{"dir", "f"}) {
@@ -360,7 +360,7 @@ func TestWritersOfOneFile(t *testing.T) {
 
 func TestMakeSpecialAndLink(t *testing.T) {
 	eachRoot(t, Options{}, func(t *testing.T, r *Root, path string) {
-		if _, err := open(t, r, "").Mkdir("d"); err != nil {
+		if _, err := open(t, r, "").Mkdir("d", false); err != nil {
 			t.Fatal(err)
 		}
 		d, sub := open(t, r, ""), open(t, r, "d")
@@ -647,7 +647,7 @@ func TestExistingFolderIsMadeWritableAndOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if existed, err := open(t, r, "").Mkdir("d"); !existed || err != nil {
+	if existed, err := open(t, r, "").Mkdir("d", false); !existed || err != nil {
 		t.Fatal(existed, err)
 	}
 	d := open(t, r, "d")
@@ -674,7 +674,7 @@ func TestFilesAfterTheFolderGotItsMetadata(t *testing.T) {
 	}
 	defer r.Close()
 	top := open(t, r, "")
-	if _, err := top.Mkdir("d"); err != nil {
+	if _, err := top.Mkdir("d", false); err != nil {
 		t.Fatal(err)
 	}
 	d := open(t, r, "d")
@@ -712,7 +712,7 @@ func TestInheritedACLIsTakenOff(t *testing.T) {
 	defer r.Close()
 	d := open(t, r, "")
 	mustWrite(t, d, regular("f", "x"), Refuse, "x")
-	if _, err := d.Mkdir("d"); err != nil {
+	if _, err := d.Mkdir("d", false); err != nil {
 		t.Fatal(err)
 	}
 	sub := open(t, r, "d")
@@ -771,7 +771,8 @@ func TestReadersOfTheTarget(t *testing.T) {
 	}
 }
 
-func TestHeldFilesCanBeReplacedAndRemoved(t *testing.T) {
+// What is immutable or append-only in the target is replaced only by what is so in the snapshot, and then as well.
+func TestHeldFilesStay(t *testing.T) {
 	path := tempTree(t)
 	r, err := Open(path, Options{})
 	if err != nil {
@@ -779,22 +780,56 @@ func TestHeldFilesCanBeReplacedAndRemoved(t *testing.T) {
 	}
 	defer r.Close()
 	d := open(t, r, "")
-	for _, name := range []string{"a", "b"} {
+	held := func(name string, flag uint32) *tree.Entry {
 		e := regular(name, "x")
-		e.Flags = inode.FlagImmutable
-		if problems, err := write(d, e, Refuse, "x"); err != nil || len(problems) > 0 {
+		e.Flags = flag
+		return e
+	}
+	hold := func(name string, flag uint32) {
+		t.Helper()
+		if problems, err := write(d, held(name, flag), Refuse, "x"); err != nil || len(problems) > 0 {
 			t.Skip("no inode flags here: ", problems, err)
 		}
 		if err := os.WriteFile(path+"/"+name, nil, 0o600); err == nil {
 			t.Errorf("%s can be changed", name)
 		}
 	}
-	mustWrite(t, d, regular("a", "new"), Replace, "new")
-	if got := mustRead(t, path+"/a"); got != "new" {
-		t.Errorf("got %q", got)
+	isHeld := func(what string, err error, name string) {
+		t.Helper()
+		if !errors.Is(err, ErrHeld) || mustRead(t, path+"/"+name) != "x" {
+			t.Errorf("%s of %s: %v", what, name, err)
+		}
 	}
-	if err := d.Remove("b"); err != nil {
-		t.Error(err)
+	for name, flag := range map[string]uint32{"a": inode.FlagImmutable, "b": inode.FlagAppend} {
+		hold(name, flag)
+		_, err := write(d, regular(name, "new"), Replace, "new")
+		isHeld("replacing", err, name)
+		link := regular(name, "")
+		link.Kind, link.Target = tree.Symlink, "x"
+		_, err = d.MakeSpecial(link, Replace)
+		isHeld("replacing by a link", err, name)
+		isHeld("removing", d.Remove(name), name)
+		isHeld("removing", d.RemoveAll(name), name)
+		problems, err := d.SetFileMeta(regular(name, "x"))
+		if len(problems) != 1 || problems[0].Attribute != Flags || err != nil {
+			t.Errorf("metadata of %s: %v, %v", name, problems, err)
+		} else {
+			isHeld("metadata", problems[0], name)
+		}
+		if problems, err := d.SetFileMeta(held(name, flag)); err != nil || len(problems) > 0 {
+			t.Errorf("metadata of %s as it is: %v, %v", name, problems, err)
+		}
+		e := held(name, flag)
+		e.Size = 3
+		if problems, err := write(d, e, Replace, "new"); err != nil || len(problems) > 0 || mustRead(t, path+"/"+name) != "new" {
+			t.Errorf("%s by what is held as well: %v, %v", name, problems, err)
+		}
+		if err := os.WriteFile(path+"/"+name, nil, 0o600); err == nil {
+			t.Errorf("%s can be changed", name)
+		}
+	}
+	if names, err := d.Leftovers(); err != nil || len(names) > 0 {
+		t.Errorf("left: %q, %v", names, err)
 	}
 	// A file with another name may lie outside: it is left as it is.
 	e := regular("c", "x")
@@ -808,5 +843,51 @@ func TestHeldFilesCanBeReplacedAndRemoved(t *testing.T) {
 	}
 	if err := d.Remove("c"); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %v, want ErrPermission", err)
+	}
+}
+
+func TestHeldFoldersStay(t *testing.T) {
+	path := tempTree(t)
+	r, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	d := open(t, r, "")
+	if _, err := d.Mkdir("f", false); err != nil {
+		t.Fatal(err)
+	}
+	folder := regular("f", "")
+	folder.Kind, folder.Mode, folder.Flags = tree.Directory, 0o750, inode.FlagImmutable
+	sub := open(t, r, "f")
+	mustWrite(t, sub, regular("in", "x"), Refuse, "x")
+	if problems := sub.SetMeta(folder, false); len(problems) > 0 {
+		t.Skip("no inode flags here: ", problems)
+	}
+	if existed, err := d.Mkdir("f", false); err != nil || !existed {
+		t.Fatal(existed, err)
+	}
+	sub = open(t, r, "f")
+	if _, err := write(sub, regular("new", "x"), Refuse, "x"); !errors.Is(err, ErrHeld) {
+		t.Errorf("a file in it: %v", err)
+	}
+	if err := d.RemoveAll("f"); !errors.Is(err, ErrHeld) || mustRead(t, path+"/f/in") != "x" {
+		t.Errorf("removing it: %v", err)
+	}
+	plain := *folder
+	plain.Flags = 0
+	if problems := sub.SetMeta(&plain, true); len(problems) != 1 || !errors.Is(problems[0], ErrHeld) {
+		t.Errorf("metadata: %v", problems)
+	}
+	if _, err := d.Mkdir("f", true); err != nil {
+		t.Fatal(err)
+	}
+	sub = open(t, r, "f")
+	mustWrite(t, sub, regular("new", "x"), Refuse, "x")
+	if problems := sub.SetMeta(folder, true); len(problems) > 0 {
+		t.Error(problems)
+	}
+	if err := os.WriteFile(path+"/f/more", nil, 0o600); err == nil {
+		t.Error("it is not held any more")
 	}
 }
