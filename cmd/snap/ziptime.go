@@ -37,6 +37,7 @@ const farDate = 2100
 // all programs can see the time, and whether any can.
 func setZipTime(h *zip.FileHeader, t tree.Time, zone *time.Location) (everywhere, somewhere bool) {
 	var dates bool
+	//lint:ignore SA1019 what is to be used instead makes some date of one that DOS does not have
 	h.ModifiedDate, h.ModifiedTime, dates = dosTime(t, zone)
 	if 0 <= t.Sec && t.Sec <= math.MaxInt32 {
 		field := binary.LittleEndian.AppendUint16(nil, unixTimeField)

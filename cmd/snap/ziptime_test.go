@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore SA1019 the DOS date is what is tested here
+
 import (
 	"archive/zip"
 	"bytes"
