@@ -50,6 +50,7 @@ type PackReader struct {
 	hash         *blake3.Hasher
 	buffer       []byte
 	dictionaries map[int]*primer // of the pack that is read, by the numbers of their segments
+	kept         int             // bytes of those that are kept
 }
 
 // NewPackReader returns a PackReader for packs in store. keys is kept.
@@ -119,7 +120,7 @@ func (r *PackReader) Check(ctx context.Context, class pack.Class, id pack.ID, si
 // does not end it, one that cannot be read does.
 func (r *PackReader) segments(ctx context.Context, file *storeFile, directory pack.Directory, report *PackReport) (int64, error) {
 	end := int64(0)
-	r.dictionaries = dictionaries(directory)
+	r.dictionaries, r.kept = dictionaries(directory), 0
 	for i := range directory {
 		s := &directory[i]
 		box := r.room(int(s.Length))
@@ -130,7 +131,7 @@ func (r *PackReader) segments(ctx context.Context, file *storeFile, directory pa
 		}
 		r.hash.Write(box)
 		end += int64(len(box))
-		if err := r.open(ctx, directory, i, box); err != nil {
+		if err := r.open(ctx, file, directory, i, box); err != nil {
 			if ctx.Err() != nil {
 				return end, context.Cause(ctx)
 			}
@@ -161,10 +162,15 @@ func (r *PackReader) rest(file *storeFile, off, size int64) error {
 	return nil
 }
 
+// keptDictionaries is how many bytes of dictionaries are kept. Those of the Savers of a run stand side by side, up to 96 KiB each; a pack of which
+// more are needed at once was made for that, and they are read again.
+const keptDictionaries = 16 << 20
+
 // primer is a dictionary, and how many of the segments that have it are still to come.
 type primer struct {
-	dictionary *pack.Dictionary // nil if its segment was not opened, or could not be
+	dictionary *pack.Dictionary // nil if it is not kept
 	left       int
+	bad        bool // its segment cannot be opened
 }
 
 // dictionaries returns the dictionaries of a pack by the numbers of their segments.
@@ -184,25 +190,19 @@ func dictionaries(directory pack.Directory) map[int]*primer {
 }
 
 // open opens segment i and hashes its chunks.
-func (r *PackReader) open(ctx context.Context, directory pack.Directory, i int, box []byte) error {
+func (r *PackReader) open(ctx context.Context, file *storeFile, directory pack.Directory, i int, box []byte) error {
 	s := &directory[i]
-	key := r.keys.Metadata
-	if s.Kind == pack.KindData {
+	if s.Kind == pack.KindData && r.keys.Content == nil {
 		id, err := seal.BoxKey(box)
 		if err != nil {
 			return fmt.Errorf("%w: %w", pack.ErrCorrupt, err)
 		}
-		if r.keys.Content == nil {
-			if !r.keys.HasContent(id) {
-				return fmt.Errorf("content key %s: %w", id, fs.ErrNotExist)
-			}
-			return nil
+		if !r.keys.HasContent(id) {
+			return fmt.Errorf("content key %s: %w", id, fs.ErrNotExist)
 		}
-		if key, err = r.keys.Content(ctx, id); err != nil {
-			return err
-		}
+		return nil
 	}
-	chunks, err := r.unseal(key, i, s, box)
+	chunks, err := r.unseal(ctx, file, directory, i, box)
 	if err != nil {
 		return err
 	}
@@ -221,23 +221,76 @@ func (r *PackReader) open(ctx context.Context, directory pack.Directory, i int, 
 }
 
 // unseal opens segment i with its dictionary, which came before, and keeps its chunks if it is one.
-func (r *PackReader) unseal(key *seal.Key, i int, s *pack.Segment, box []byte) ([][]byte, error) {
+func (r *PackReader) unseal(ctx context.Context, file *storeFile, directory pack.Directory, i int, box []byte) ([][]byte, error) {
+	s := &directory[i]
 	if s.Back == 0 {
-		chunks, err := r.decoder.Open(key, s.Kind, box)
-		if p := r.dictionaries[i]; p != nil && err == nil {
-			p.dictionary, err = pack.NewDictionary(chunks)
+		key, err := r.key(ctx, s.Kind, box)
+		var chunks [][]byte
+		if err == nil {
+			chunks, err = r.decoder.Open(key, s.Kind, box)
+		}
+		if p := r.dictionaries[i]; p != nil {
+			if err == nil && r.kept < keptDictionaries {
+				if p.dictionary, err = pack.NewDictionary(chunks); err == nil {
+					r.kept += len(p.dictionary.Bytes())
+				}
+			}
+			p.bad = err != nil
 		}
 		return chunks, err
 	}
-	at := i - int(s.Back)
-	with := r.dictionaries[at]
-	if with.left--; with.left == 0 {
+	with, err := r.dictionary(ctx, file, directory, i-int(s.Back))
+	if err != nil {
+		return nil, fmt.Errorf("its dictionary cannot be opened: %w", err)
+	}
+	key, err := r.key(ctx, s.Kind, box)
+	if err != nil {
+		return nil, err
+	}
+	return r.decoder.OpenPrimed(key, box, with)
+}
+
+// key returns the key that opens the box of a segment.
+func (r *PackReader) key(ctx context.Context, kind pack.Kind, box []byte) (*seal.Key, error) {
+	if kind != pack.KindData {
+		return r.keys.Metadata, nil
+	}
+	id, err := seal.BoxKey(box)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", pack.ErrCorrupt, err)
+	}
+	return r.keys.Content(ctx, id)
+}
+
+// dictionary returns the dictionary at segment number at, for one of those that have it.
+func (r *PackReader) dictionary(ctx context.Context, file *storeFile, directory pack.Directory, at int) (*pack.Dictionary, error) {
+	p := r.dictionaries[at]
+	if p.left--; p.left == 0 {
 		delete(r.dictionaries, at)
+		if p.dictionary != nil {
+			r.kept -= len(p.dictionary.Bytes())
+		}
 	}
-	if with.dictionary == nil {
-		return nil, fmt.Errorf("%w: its dictionary cannot be opened", pack.ErrCorrupt)
+	if p.bad {
+		return nil, pack.ErrCorrupt
 	}
-	return r.decoder.OpenPrimed(key, box, with.dictionary)
+	if p.dictionary != nil {
+		return p.dictionary, nil
+	}
+	s := &directory[at]
+	box := make([]byte, s.Length)
+	if err := file.full(box, int64(s.Offset)); err != nil {
+		return nil, err
+	}
+	key, err := r.key(ctx, s.Kind, box)
+	if err != nil {
+		return nil, err
+	}
+	chunks, err := r.decoder.Open(key, s.Kind, box)
+	if err != nil {
+		return nil, err
+	}
+	return pack.NewDictionary(chunks)
 }
 
 // compare returns an error if a pack's directory and the index differ.
