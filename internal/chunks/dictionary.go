@@ -16,11 +16,12 @@ const (
 	primedSegments    = 64        // segments for which a dictionary is used: what comes later is less like it
 )
 
-// dictionary is a segment that others have for dictionary. It does not change but for ended.
+// dictionary is a segment that others have for dictionary. It does not change but for ended, which is all that a packer keeps of it: a pack of what
+// shrinks much has thousands.
 type dictionary struct {
 	sealedSegment
 	plain *pack.Dictionary
-	ended atomic.Bool // the pack that holds it takes no more segments
+	ended *atomic.Bool // the pack that holds it takes no more segments
 }
 
 // sealedSegment is a segment on its way to a pack.
@@ -83,6 +84,6 @@ func (g *group) begin(s sealedSegment, body []byte, level compress.Level) (*dict
 	}
 	g.primed.Prime(plain.Bytes())
 	s.box = bytes.Clone(s.box)
-	g.dictionary = &dictionary{plain: plain, sealedSegment: s}
+	g.dictionary = &dictionary{plain: plain, sealedSegment: s, ended: new(atomic.Bool)}
 	return g.dictionary, nil
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
+	"weak"
 
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/compress"
@@ -218,4 +220,36 @@ func (c cutOff) ReadAt(ctx context.Context, name string, p []byte, off int64) (i
 		return 0, nil
 	}
 	return c.Store.ReadAt(ctx, name, p, off)
+}
+
+// What an open pack holds of the dictionaries in it does not grow with them: pages of a database may shrink to a hundredth.
+func TestOpenPackKeepsNoDictionaries(t *testing.T) {
+	w := newWriter(t, mem.New(nil), index.NewSet(), Options{})
+	s := w.NewSaver()
+	var seen []weak.Pointer[dictionary]
+	for n := range 3 * primedSegments {
+		piece := fmt.Appendf(nil, "page %d of a database", n)
+		if _, err := s.SavePiece(t.Context(), append(piece, make([]byte, pieceSegment)...), nil); err != nil {
+			t.Fatal(err)
+		}
+		if d := s.groups[LifeLong].dictionary; d != nil && (len(seen) == 0 || seen[len(seen)-1].Value() != d) {
+			seen = append(seen, weak.Make(d))
+		}
+	}
+	runtime.GC()
+	for i, d := range seen {
+		if last := i == len(seen)-1; (d.Value() != nil) != last {
+			t.Errorf("dictionary %d of %d is held: %v", i, len(seen), !last)
+		}
+	}
+	if p := w.packers[pack.ClassData][LifeLong]; !p.isOpen() || len(p.dictionaries) != len(seen) || len(seen) < 3 {
+		t.Errorf("an open pack with %d of %d dictionaries", len(p.dictionaries), len(seen))
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Release()
+	if _, err := w.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

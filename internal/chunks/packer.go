@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/snapkeep/snap/index"
@@ -25,8 +26,8 @@ type packer struct {
 	mu           sync.Mutex   // guards what follows
 	open         *pack.Writer // nil if no pack is begun
 	file         spool
-	dictionaries map[*dictionary]int // numbers of their segments in the open pack
-	held         held                // nothing if a pack is begun
+	dictionaries map[*atomic.Bool]int // numbers of their segments in the open pack, by what tells of their end
+	held         held                 // nothing if a pack is begun
 }
 
 // spool is a file of which the name is not yet known.
@@ -116,7 +117,7 @@ func (p *packer) write(s sealedSegment) error {
 		}
 		return p.open.Add(s.kind, s.box, s.chunks)
 	}
-	number, ok := p.dictionaries[s.with]
+	number, ok := p.dictionaries[s.with.ended]
 	if !ok || !p.open.CanPrime(number) {
 		number = p.hold(s.with)
 		if err := p.open.Add(s.with.kind, s.with.box, s.with.chunks); err != nil {
@@ -129,9 +130,9 @@ func (p *packer) write(s sealedSegment) error {
 // hold notes that the next segment of the open pack is a dictionary, and returns its number.
 func (p *packer) hold(d *dictionary) int {
 	if p.dictionaries == nil {
-		p.dictionaries = map[*dictionary]int{}
+		p.dictionaries = map[*atomic.Bool]int{}
 	}
-	p.dictionaries[d] = p.open.Segments()
+	p.dictionaries[d.ended] = p.open.Segments()
 	return p.open.Segments()
 }
 
@@ -145,8 +146,8 @@ func (p *packer) finish() error {
 		return err
 	}
 	file := p.file
-	for d := range p.dictionaries {
-		d.ended.Store(true)
+	for ended := range p.dictionaries {
+		ended.Store(true)
 	}
 	p.open, p.file, p.dictionaries = nil, spool{}, nil
 	p.commits.Go(func() error {
