@@ -193,6 +193,7 @@ type segmentJSON struct {
 	Kind   string      `json:"kind"`
 	Offset uint32      `json:"offset"`
 	Length uint32      `json:"length"`
+	Back   uint16      `json:"back,omitempty"` // how many segments before this one its dictionary stands
 	Chunks []chunkJSON `json:"chunks"`
 }
 
@@ -206,7 +207,7 @@ func newIndexJSON(f index.File) indexJSON {
 	for _, p := range f.Packs {
 		row := packJSON{ID: p.ID.String(), Size: p.Size, Segments: []segmentJSON{}}
 		for _, s := range p.Directory {
-			segment := segmentJSON{segmentKinds[s.Kind], s.Offset, s.Length, nil}
+			segment := segmentJSON{segmentKinds[s.Kind], s.Offset, s.Length, s.Back, nil}
 			for _, c := range s.Chunks {
 				segment.Chunks = append(segment.Chunks, chunkJSON{c.ID.String(), int64(c.Length)})
 			}
