@@ -216,3 +216,24 @@ func FuzzPrimedSegment(f *testing.F) {
 		}
 	})
 }
+
+// A small directory may have many segments that have one of many chunks for dictionary. To add these up for each takes minutes, and the test ends
+// at its time limit.
+func TestManySegmentsOfOneDictionary(t *testing.T) {
+	var d Directory
+	id := ChunkID{1}
+	for range 15 {
+		first := Segment{Kind: KindData, Length: 64}
+		for range MaxSegmentChunks {
+			first.Chunks = append(first.Chunks, Chunk{id, MaxDictionarySize / MaxSegmentChunks})
+		}
+		d = append(d, first)
+		for i := range maxBack {
+			d = append(d, Segment{Kind: KindData, Length: 64, Back: uint16(i + 1), Chunks: []Chunk{{id, 1}}})
+		}
+	}
+	r := wire.NewReader(AppendDirectory(nil, d))
+	if got := ReadDirectory(r); r.End() != nil || len(got) != len(d) {
+		t.Fatalf("%d segments, want %d: %v", len(got), len(d), r.Err())
+	}
+}

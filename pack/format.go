@@ -57,24 +57,17 @@ func (d Directory) HasDictionary() bool {
 	return slices.ContainsFunc(d, func(s Segment) bool { return s.Back > 0 })
 }
 
-// size returns how many bytes the chunks of a segment have together.
-func (s *Segment) size() (n int) {
-	for _, c := range s.Chunks {
-		n += int(c.Length)
-	}
-	return n
-}
-
-// dictionary returns the number of the dictionary of segment i, and an error if it cannot be one.
-func (d Directory) dictionary(i int) (int, error) {
+// checkBack returns an error if the dictionary of segment i cannot be one. sizes are how many bytes the chunks of each segment have together: many
+// segments may have one of many chunks.
+func (d Directory) checkBack(i int, sizes []int) error {
 	k := i - int(d[i].Back)
 	switch {
 	case k < 0 || k >= i:
-		return 0, fmt.Errorf("%w: no segment stands %d before segment %d", ErrCorrupt, d[i].Back, i)
-	case d[i].Kind != KindData || d[k].Kind != KindData || d[k].Back > 0 || d[k].size() > MaxDictionarySize:
-		return 0, fmt.Errorf("%w: segment %d is no dictionary for segment %d", ErrCorrupt, k, i)
+		return fmt.Errorf("%w: no segment stands %d before segment %d", ErrCorrupt, d[i].Back, i)
+	case d[i].Kind != KindData || d[k].Kind != KindData || d[k].Back > 0 || sizes[k] > MaxDictionarySize:
+		return fmt.Errorf("%w: segment %d is no dictionary for segment %d", ErrCorrupt, k, i)
 	}
-	return k, nil
+	return nil
 }
 
 // AppendDirectory appends the encoding of d without padding. It uses the order and
@@ -115,7 +108,7 @@ func ReadDirectory(r *wire.Reader) Directory { return new(DirectoryBuffer).Read(
 // DirectoryBuffer is memory for one directory after the other. Its zero value is ready.
 type DirectoryBuffer struct {
 	segments Directory
-	counts   []int // of chunks of each segment
+	counts   []int // of chunks of each segment; from when they are read, their bytes
 	chunks   []Chunk
 }
 
@@ -149,8 +142,9 @@ func (b *DirectoryBuffer) Read(r *wire.Reader) Directory {
 			}
 			chunks[k].Length = uint32(length)
 		}
+		b.counts[i] = sum
 		if b.segments[i].Back > 0 {
-			if _, err := b.segments.dictionary(i); err != nil {
+			if err := b.segments.checkBack(i, b.counts); err != nil {
 				r.Failf("%v", err)
 				return nil
 			}

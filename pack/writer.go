@@ -23,6 +23,7 @@ type Writer struct {
 	class     Class
 	repo      [16]byte
 	directory Directory
+	sizes     []int // of each segment: bytes of its chunks
 	chunks    int
 	listed    int64 // bytes that the rows of directory take
 	size      int64
@@ -87,7 +88,7 @@ func (w *Writer) add(s Segment, box []byte) error {
 	s.Offset, s.Length = uint32(w.size), uint32(len(box))
 	w.directory = append(w.directory, s)
 	if s.Back > 0 {
-		if _, err := w.directory.dictionary(len(w.directory) - 1); err != nil {
+		if err := w.directory.checkBack(len(w.directory)-1, w.sizes); err != nil {
 			w.directory = w.directory[:len(w.directory)-1]
 			return err
 		}
@@ -95,9 +96,12 @@ func (w *Writer) add(s Segment, box []byte) error {
 	}
 	w.chunks += len(chunks)
 	w.listed += int64(1 + wire.UvarintLen(uint64(len(box))) + wire.UvarintLen(uint64(len(chunks))))
+	raw := 0
 	for _, c := range chunks {
+		raw += int(c.Length)
 		w.listed += int64(len(c.ID) + wire.UvarintLen(uint64(c.Length)))
 	}
+	w.sizes = append(w.sizes, raw)
 	w.write(box)
 	return w.err
 }
