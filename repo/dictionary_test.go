@@ -11,6 +11,7 @@ import (
 
 	"github.com/snapkeep/snap/internal/store/faulty"
 	"github.com/snapkeep/snap/pack"
+	"github.com/zeebo/blake3"
 )
 
 // dumpOfDay returns the dump of a database. Some rows are of the day.
@@ -132,4 +133,42 @@ func TestRepairWithoutADictionary(t *testing.T) {
 	mustPrune(t, r, PruneOptions{Now: true})
 	mustCheck(t, reopen(t, store, o))
 	mustRestore(t, reopen(t, store, o), s, f)
+}
+
+// TestRepairLeavesNewerPacks: a repair that finds packs of a newer version without an index stops, and does not take snapshots for damaged.
+func TestRepairLeavesNewerPacks(t *testing.T) {
+	c := newClock()
+	store, o := c.store(), c.options()
+	r := newTestRepo(t, store, o)
+	mustBack(t, r, "a", files{"small": "file"})
+	var name string
+	for n := range listing(t, store) {
+		if strings.HasPrefix(n, "data/") {
+			name = n
+		}
+	}
+	data := make([]byte, listing(t, store)[name])
+	if _, err := store.ReadAt(t.Context(), name, data, 0); err != nil {
+		t.Fatal(err)
+	}
+	footer := data[len(data)-pack.FooterSize:]
+	footer[8] = 3
+	sum := blake3.Sum256(footer[:48])
+	copy(footer[48:], sum[:16])
+	newer := pack.Name(pack.ClassData, pack.SumID(data))
+	if err := store.Create(t.Context(), newer, bytes.NewReader(data), int64(len(data))); err != nil {
+		t.Fatal(err)
+	}
+	before := listing(t, store)
+	for _, dry := range []bool{true, false} {
+		if _, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{DryRun: dry}); !IsNewer(err) {
+			t.Errorf("dry %v: %v", dry, err)
+		}
+	}
+	after := listing(t, store)
+	for n := range before {
+		if _, ok := after[n]; !ok {
+			t.Errorf("%s is gone", n)
+		}
+	}
 }

@@ -414,6 +414,10 @@ func (p *repairing) mendParity(ctx context.Context) error {
 
 // reindex puts aside index files that are damaged, and indexes the packs that no other names.
 func (p *repairing) reindex(ctx context.Context) error {
+	rows, err := p.unindexed(ctx)
+	if err != nil {
+		return err
+	}
 	for _, d := range p.r.damagedIndexes() {
 		name := sealed.Index.Prefix + d.Name.String()
 		p.result.Mended = append(p.result.Mended, name)
@@ -426,21 +430,6 @@ func (p *repairing) reindex(ctx context.Context) error {
 		if err := p.putAside(ctx, name); err != nil {
 			return err
 		}
-	}
-	var rows []index.Pack
-	for i := range p.packs {
-		f := &p.packs[i]
-		if _, ok := p.r.set.Pack(f.id); ok || p.r.isCondemned(f.id) {
-			continue
-		}
-		class, directory, err := pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil || class != f.class {
-			continue // it was found broken, or belongs to somebody else
-		}
-		rows = append(rows, index.Pack{ID: f.id, Class: class, Size: f.size, Directory: directory})
 	}
 	p.result.Indexed = len(rows)
 	if p.o.DryRun {
@@ -456,6 +445,29 @@ func (p *repairing) reindex(ctx context.Context) error {
 		return err
 	}
 	return p.r.saveIndex(ctx, rows)
+}
+
+// unindexed returns the packs that no index file names. The error says so if one was made by a newer version: without it, snapshots would seem damaged.
+func (p *repairing) unindexed(ctx context.Context) ([]index.Pack, error) {
+	var rows []index.Pack
+	for i := range p.packs {
+		f := &p.packs[i]
+		if _, ok := p.r.set.Pack(f.id); ok || p.r.isCondemned(f.id) {
+			continue
+		}
+		class, directory, err := pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if errors.Is(err, pack.ErrNewer) {
+			return nil, fmt.Errorf("pack %s: %w", f.id, err)
+		}
+		if err != nil || class != f.class {
+			continue // it was found broken, or belongs to somebody else
+		}
+		rows = append(rows, index.Pack{ID: f.id, Class: class, Size: f.size, Directory: directory})
+	}
+	return rows, nil
 }
 
 // isCondemned reports whether a prune record names the pack.

@@ -133,7 +133,7 @@ var rules = []rule{
 	{target(repo.ErrExists), exitFatal, "choose an empty folder, or use the repository that is there"},
 	{target(repo.ErrRolledBack), exitRolledBack, "find out who changed the storage; if it was restored or cleared on purpose, run once with --accept-rollback"},
 	{target(keyring.ErrConfigSwapped), exitDamage, "snap.json was replaced or changed; put the original back"},
-	{repo.IsNewer, exitNewer, "use a newer version of snap; this one reads format version 1"},
+	{repo.IsNewer, exitNewer, "use a newer version of snap"},
 	{anyOf(repo.ErrWrongPassphrase, keyring.ErrKeyFilePassphrase), exitWrongKey, "check which passphrase or key file is used; nothing can be read without it"},
 	{target(repo.ErrNoSlot), exitWrongKey, "open the repository with another kind of key; see: snap help key"},
 	{target(keyring.ErrKeyFile), exitWrongKey, "give an age identity file or an SSH private key with --identity-file"},
