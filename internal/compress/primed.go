@@ -51,6 +51,9 @@ type PrimedReader struct {
 	out    []byte
 }
 
+// maxPrimed is up to which capacity a PrimedReader keeps a buffer, in bytes: more than what is worth a dictionary takes.
+const maxPrimed = 1 << 20
+
 // Parts of a frame (RFC 8878, 3.1.1).
 const (
 	joinedHeader = 6 // magic, a descriptor of zero, window
@@ -83,6 +86,7 @@ func (p *PrimedReader) Append(dst, src []byte, size int) ([]byte, error) {
 	if err != nil {
 		return dst, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
+	defer p.trim()
 	total := p.length + size
 	p.joined = append(p.joined[:p.prefix], src[h.HeaderSize:]...)
 	p.joined[joinedHeader-1] = byte(max(bits.Len(uint(total-1)), minWindowLog)-minWindowLog) << 3
@@ -97,4 +101,11 @@ func (p *PrimedReader) Append(dst, src []byte, size int) ([]byte, error) {
 		return dst, fmt.Errorf("%w: %d bytes, want %d", ErrCorrupt, len(out)-p.length, size)
 	}
 	return append(dst, out[p.length:]...), nil
+}
+
+// trim gives up long buffers.
+func (p *PrimedReader) trim() {
+	if cap(p.joined) > maxPrimed || cap(p.out) > maxPrimed {
+		p.joined, p.out = slices.Clone(p.joined[:p.prefix]), nil
+	}
 }

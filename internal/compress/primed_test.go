@@ -182,3 +182,24 @@ func FuzzPrimed(f *testing.F) {
 		}
 	})
 }
+
+// A frame that nobody writes takes memory while it is read, and no longer; what comes after it is read with the same dictionary.
+func TestPrimedReaderKeepsNoLongBuffers(t *testing.T) {
+	dictionary := noise(40_000, 1)
+	r, p := reader(dictionary), primed(Fastest, dictionary)
+	for range 2 {
+		for _, size := range []int{10_000, 3 << 20, 10_000} {
+			src := append(bytes.Clone(dictionary[:9_000]), make([]byte, size-9_000)...)
+			out, ok := p.Append(nil, src)
+			if got, err := r.Append(nil, out, size); !ok || err != nil || !bytes.Equal(got, src) {
+				t.Fatal(size, ok, err)
+			}
+			if _, err := r.Append(nil, out, size+3<<20); !errors.Is(err, ErrCorrupt) {
+				t.Fatal(size, err)
+			}
+			if cap(r.out) > maxPrimed || cap(r.joined) > maxPrimed {
+				t.Errorf("after %d bytes, buffers of %d and %d stay", size, cap(r.out), cap(r.joined))
+			}
+		}
+	}
+}
