@@ -21,7 +21,8 @@ const (
 type dictionary struct {
 	sealedSegment
 	plain *pack.Dictionary
-	ended *atomic.Bool // the pack that holds it takes no more segments
+	back  *pack.Dictionary // the same as it was read back from the sealed segment; nil if it was not
+	ended *atomic.Bool     // the pack that holds it takes no more segments
 }
 
 // sealedSegment is a segment on its way to a pack.

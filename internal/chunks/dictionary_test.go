@@ -3,11 +3,14 @@ package chunks
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"weak"
 
@@ -251,5 +254,125 @@ func TestOpenPackKeepsNoDictionaries(t *testing.T) {
 	s.Release()
 	if _, err := w.Finish(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Memory in which a bit flips after a dictionary was sealed makes segments that no reader could open. They are found before they count.
+func TestDictionaryThatChangesInMemory(t *testing.T) {
+	w := newWriter(t, mem.New(nil), index.NewSet(), Options{})
+	s, rng := w.NewSaver(), rand.New(rand.NewPCG(1, 1))
+	save := func() error {
+		_, err := s.SavePiece(t.Context(), rowsOf(rng, pieceSegment), nil)
+		return err
+	}
+	for s.groups[LifeLong].dictionary == nil {
+		if err := save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range s.groups[LifeLong].dictionary.plain.Bytes() {
+		s.groups[LifeLong].dictionary.plain.Bytes()[i] ^= 1
+	}
+	var err error
+	for range 10 {
+		err = errors.Join(err, save())
+	}
+	if !errors.Is(err, ErrVerify) {
+		t.Error(err)
+	}
+}
+
+// A dictionary that stands further in front than a directory can tell, or in a pack that ended, is stored once more.
+func TestPackerFarFromTheDictionary(t *testing.T) {
+	const far = 65_535
+	for _, between := range []int{1, far - 1, far} {
+		store, set := mem.New(nil), index.NewSet()
+		w := newWriter(t, store, set, Options{PackSize: 64 << 20})
+		p, made := w.packers[pack.ClassData][LifeLong], uint64(0)
+		segment := func() sealedSegment {
+			made++
+			var id pack.ChunkID
+			binary.LittleEndian.PutUint64(id[:], made)
+			return sealedSegment{kind: pack.KindData, box: []byte("box"), chunks: []pack.Chunk{{ID: id, Length: 1}}}
+		}
+		add := func(s sealedSegment) {
+			t.Helper()
+			if err := p.add(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := segment()
+		first.is = &dictionary{sealedSegment: first, ended: new(atomic.Bool)}
+		add(first)
+		for range between {
+			add(segment())
+		}
+		last := segment()
+		last.with = first.is
+		add(last)
+		p.mu.Lock()
+		err := p.finish()
+		p.mu.Unlock()
+		if err != nil || !first.is.ended.Load() {
+			t.Fatal(err)
+		}
+		again := segment()
+		again.with = first.is
+		add(again)
+		if _, err := w.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := 2 // places of the dictionary: one in each pack
+		if between+1 > far {
+			want++
+		}
+		if got := len(set.Locations(first.chunks[0].ID)); got != want {
+			t.Errorf("%d between: the dictionary stands in %d places, want %d", between, got, want)
+		}
+		for _, s := range []sealedSegment{last, again} {
+			l, ok := set.Lookup(s.chunks[0].ID)
+			if !ok || l.Dictionary.Length != uint32(len(first.box)) || !slices.ContainsFunc(set.Locations(first.chunks[0].ID), func(d index.Location) bool {
+				return d.Pack == l.Pack && d.Offset == l.Dictionary.Offset
+			}) {
+				t.Errorf("%d between: a segment at %+v without its dictionary", between, l)
+			}
+		}
+	}
+}
+
+// When the pack of a dictionary ends, the next segment is a dictionary itself: the one that was would have to be stored once more.
+func TestNextPackBeginsWithADictionary(t *testing.T) {
+	store, set := mem.New(nil), index.NewSet()
+	w := newWriter(t, store, set, Options{})
+	s, rng := w.NewSaver(), rand.New(rand.NewPCG(1, 1))
+	p, g := w.packers[pack.ClassData][LifeLong], &s.groups[LifeLong]
+	for pack := range 4 {
+		before := g.dictionary
+		for range 3 + 8*pack {
+			if _, err := s.SavePiece(t.Context(), rowsOf(rng, pieceSegment), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if g.dictionary == nil || g.dictionary == before {
+			t.Fatalf("pack %d has no dictionary of its own", pack)
+		}
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		err := p.finish()
+		p.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Release()
+	if _, err := w.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id := range set.PackRows() {
+		if n := len(set.Locations(id)); n != 1 {
+			t.Errorf("chunk %s is stored %d times", id, n)
+		}
 	}
 }

@@ -223,10 +223,18 @@ func (l *Loader) dictionary(ctx context.Context, loc index.Location, near Near) 
 	if err != nil {
 		return nil, err
 	}
+	return l.keep(key, d), nil
+}
+
+// keep keeps a dictionary, unless somebody else has done so, and returns the one that is kept.
+func (l *Loader) keep(key segmentKey, d *pack.Dictionary) *pack.Dictionary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.primes, func(p primer) bool { return p.key == key }); i >= 0 {
+		return l.primes[i].dictionary
+	}
 	l.primes = slices.Insert(l.primes[:min(len(l.primes), keptPrimers-1)], 0, primer{key, d})
-	return d, nil
+	return d
 }
 
 // primer returns a dictionary that is kept, or nil.

@@ -1,6 +1,7 @@
 package chunks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -262,7 +263,7 @@ func (s *Saver) verify(ctx context.Context, made sealedSegment) error {
 	var opened [][]byte
 	var err error
 	if made.with != nil {
-		opened, err = s.verifier.OpenPrimed(key, box, made.with.plain)
+		opened, err = s.verifier.OpenPrimed(key, box, cmp.Or(made.with.back, made.with.plain))
 	} else {
 		opened, err = s.verifier.Open(key, kind, box)
 	}
@@ -274,6 +275,11 @@ func (s *Saver) verify(ctx context.Context, made sealedSegment) error {
 	}
 	for i, chunk := range opened {
 		if err := s.verifier.Check(kind, chunks[i].ID, chunk); err != nil {
+			return fmt.Errorf("%w: %w", ErrVerify, err)
+		}
+	}
+	if made.is != nil { // what a reader will have, whatever becomes of the bytes that are compressed with
+		if made.is.back, err = pack.NewDictionary(opened); err != nil {
 			return fmt.Errorf("%w: %w", ErrVerify, err)
 		}
 	}
