@@ -163,13 +163,9 @@ func (p *openPack) add(from Origin, i int) error {
 		_, err := p.place(from, i)
 		return err
 	}
-	at := i - int(s.Back)
-	number, ok := p.placed[source{from.ID, at}]
-	if !ok || !p.w.CanPrime(number) {
-		var err error
-		if number, err = p.place(from, at); err != nil {
-			return err
-		}
+	number, err := p.place(from, i-int(s.Back))
+	if err != nil {
+		return err
 	}
 	box, err := from.Box(i)
 	if err != nil {
@@ -178,11 +174,11 @@ func (p *openPack) add(from Origin, i int) error {
 	return p.w.AddPrimed(number, box, s.Chunks)
 }
 
-// place adds a segment that has no dictionary and may be one, and returns its number.
+// place adds a segment that has no dictionary and may be one, unless it is there and near enough for the next one, and returns its number.
 func (p *openPack) place(from Origin, i int) (number int, err error) {
 	key := source{from.ID, i}
 	if number, ok := p.placed[key]; ok && p.w.CanPrime(number) {
-		return number, nil // it came with one that has it for dictionary
+		return number, nil
 	}
 	box, err := from.Box(i)
 	if err != nil {

@@ -137,3 +137,48 @@ func (o onlyIn) ReadAt(ctx context.Context, name string, p []byte, off int64) (i
 	}
 	panic("another pack was read: " + name)
 }
+
+// A dictionary that stands too far in front is copied once more, also if it is copied for itself.
+func TestCopyFarFromItsDictionary(t *testing.T) {
+	const far = 65_535 // as far as a directory can tell
+	store := mem.New(nil)
+	for _, between := range []int{0, far - 1, far, 2 * far} {
+		d := pack.Directory{{Kind: pack.KindData, Chunks: []pack.Chunk{{ID: pack.ChunkID{1}, Length: 1}}}}
+		d = append(d, pack.Segment{Kind: pack.KindData, Back: 1, Chunks: []pack.Chunk{{ID: pack.ChunkID{2}, Length: 1}}})
+		d = append(d, pack.Segment{Kind: pack.KindData, Chunks: []pack.Chunk{{ID: pack.ChunkID{3}, Length: 1}}})
+		boxes := []string{"dictionary", "primed", "other"}
+		origin := func(id byte) Origin {
+			return Origin{ID: pack.ID{id}, Directory: d, Box: func(i int) ([]byte, error) { return []byte(boxes[i]), nil }}
+		}
+		c := NewCopier(store, testKeys().Metadata, [16]byte{1}, 64<<20)
+		add := func(from Origin, i int) {
+			t.Helper()
+			if err := c.Add(t.Context(), from, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(origin(1), 0)
+		add(origin(2), 1) // a dictionary of the same number, of another pack
+		for i := range between {
+			add(Origin{ID: pack.ID{3, byte(i), byte(i >> 8), byte(i >> 16)}, Directory: d[2:], Box: origin(3).Box}, 0)
+		}
+		add(origin(1), 1)
+		add(origin(1), 0)
+		made, err := c.Finish(t.Context())
+		if err != nil || len(made) != 1 {
+			t.Fatal(err, made)
+		}
+		_, got, err := pack.ReadDirectoryFrom(at{t.Context(), store, pack.Name(pack.ClassData, made[0].ID)}, made[0].Size, testKeys().Metadata, [16]byte{1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := between + 4
+		if between+2 >= far {
+			want++
+		}
+		last := want - 1
+		if back := got[last].Back; len(got) != want || back == 0 || got[last-int(back)].Chunks[0].ID != (pack.ChunkID{1}) || want > between+4 && back != 1 {
+			t.Errorf("%d between: %d segments, want %d, and a dictionary %d before the last", between, len(got), want, back)
+		}
+	}
+}
