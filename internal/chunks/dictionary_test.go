@@ -346,15 +346,15 @@ func TestNextPackBeginsWithADictionary(t *testing.T) {
 	w := newWriter(t, store, set, Options{})
 	s, rng := w.NewSaver(), rand.New(rand.NewPCG(1, 1))
 	p, g := w.packers[pack.ClassData][LifeLong], &s.groups[LifeLong]
-	for pack := range 4 {
+	for n := range 4 {
 		before := g.dictionary
-		for range 3 + 8*pack {
+		for range 3 + 8*n {
 			if _, err := s.SavePiece(t.Context(), rowsOf(rng, pieceSegment), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if g.dictionary == nil || g.dictionary == before {
-			t.Fatalf("pack %d has no dictionary of its own", pack)
+			t.Fatalf("pack %d has no dictionary of its own", n)
 		}
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
