@@ -253,8 +253,10 @@ func (r *run) nextRange(c *collector, pieces []piece) task {
 		return task{pieces: pieces[:1]}
 	}
 	start, end := first.offset(), first.offset()+int64(first.size)
-	if near := start - int64(first.with.Offset) - int64(first.with.Length); first.with.Length > 0 && near >= 0 && near <= int64(r.limits.gap) {
-		start = int64(first.with.Offset) // one read brings both
+	with := first.with
+	if near := start - int64(with.Offset) - int64(with.Length); with.Length > 0 && near >= 0 && near <= int64(r.limits.gap) &&
+		end-int64(with.Offset) <= int64(r.limits.readBytes) {
+		start = int64(with.Offset) // one read brings both
 	}
 	n := 1
 	for ; n < len(pieces); n++ {
