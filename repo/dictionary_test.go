@@ -19,10 +19,11 @@ func dumpOfDay(day int) string {
 	rng := rand.New(rand.NewPCG(1, 1))
 	var b strings.Builder
 	for row := range 40_000 {
-		customer := rng.Uint32()
+		customer := rng.Uint64N(1500)
 		if row%200 == day {
-			customer += uint32(day)
+			customer += uint64(day)
 		}
+		customer *= 0x9e3779b97f4a7c15
 		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', %d.%02d);\n", row, customer, rng.IntN(1000), rng.IntN(100))
 	}
 	return b.String()

@@ -38,6 +38,7 @@ type sealedSegment struct {
 type group struct {
 	dictionary *dictionary // nil if the last try gave none
 	left       int         // segments until the next try
+	tried      bool        // the dictionary has made a segment smaller than it is alone
 	primed     *compress.Primed
 }
 
@@ -53,12 +54,7 @@ func (s *Saver) sealPiece(life Life, body []byte, chunks []pack.Chunk, digest [3
 	g := &s.groups[life]
 	begins := primes(s.w.opts.Shared.pieceLevel) && g.begins()
 	if !begins && g.dictionary != nil && len(body) <= maxPrimed {
-		g.left--
-		var has bool
-		if out.box, has, err = s.piece.AppendPrimed(s.box[:0], s.lengths, body, digest, g.primed); has {
-			out.with = g.dictionary
-		}
-		return out, err
+		return s.sealPrimed(g, out, body, digest)
 	}
 	if out.box, err = s.piece.Append(s.box[:0], pack.KindData, s.lengths, body, digest); err != nil {
 		return out, err
@@ -67,9 +63,32 @@ func (s *Saver) sealPiece(life Life, body []byte, chunks []pack.Chunk, digest [3
 		g.left = max(0, g.left-1)
 		return out, nil
 	}
-	g.dictionary, g.left = nil, primedSegments
+	g.dictionary, g.left, g.tried = nil, primedSegments, false
 	if len(out.box) < len(body) && len(body) <= pack.MaxDictionarySize {
 		out.is, err = g.begin(out, body, s.w.opts.Shared.pieceLevel)
+	}
+	return out, err
+}
+
+// sealPrimed seals a segment with the dictionary of its group, if that makes it smaller. The first one decides for those that come after it: rows of
+// numbers and keys are alike in form alone, and matches far back cost more than those nearby.
+func (s *Saver) sealPrimed(g *group, out sealedSegment, body []byte, digest [32]byte) (sealedSegment, error) {
+	g.left--
+	box, has, err := s.piece.AppendPrimed(s.box[:0], s.lengths, body, digest, g.primed)
+	if err != nil {
+		return out, err
+	}
+	out.box = box
+	if has {
+		out.with = g.dictionary
+	}
+	if g.tried || !has {
+		return out, nil
+	}
+	g.tried = true
+	alone, err := s.piece.Append(make([]byte, 0, len(box)+boxMargin), pack.KindData, s.lengths, body, digest)
+	if err == nil && len(alone) <= len(box) {
+		g.dictionary, out.with, out.box = nil, nil, alone
 	}
 	return out, err
 }

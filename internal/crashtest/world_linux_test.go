@@ -179,7 +179,7 @@ func (w *world) dump() {
 	}
 	var b bytes.Buffer
 	for i := range dumpRows {
-		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, w.rows[i]*uint64(i|1)>>20, 1+i%28)
+		fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, (w.rows[i]+uint64(i)*7919)%1500*0x9e3779b97f4a7c15, 1+i%28)
 	}
 	path := filepath.Join(w.source, "d0", "shop.sql")
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, b.Bytes(), 0o644)); err != nil {

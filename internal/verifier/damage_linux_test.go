@@ -33,7 +33,7 @@ func smallWorld(t testing.TB, parity repo.ParityMode) *world {
 	dump := func(day int) {
 		var b bytes.Buffer
 		for i := range 20_000 {
-			fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, noise(uint64(i), 6), 1+i%28)
+			fmt.Fprintf(&b, "INSERT INTO orders VALUES (%d, 'customer %x', 'paid', '2026-11-%02d');\n", i, noise(uint64(i*7919%1500), 8), 1+i%28)
 		}
 		for at := 60_000 + day*5000; at < b.Len()-100; at += 130_000 {
 			copy(b.Bytes()[at:], "changed today")
