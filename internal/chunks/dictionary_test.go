@@ -408,3 +408,62 @@ func TestNoDictionaryThatDoesNotHelp(t *testing.T) {
 		}
 	}
 }
+
+// A dictionary that is wholly in the stretch at hand is taken from there, and else read. Long pieces have none.
+func TestDictionaryNearby(t *testing.T) {
+	store, set := mem.New(nil), index.NewSet()
+	w := newWriter(t, store, set, Options{})
+	saved := savedPieces(t, w, 1, 20, func(rng *rand.Rand) []byte { return rowsOf(rng, pieceSegment+rng.IntN(2)*5*pieceSegment) })
+	box := func(l index.Location) []byte {
+		b := make([]byte, l.Length)
+		if err := ReadSegment(t.Context(), store, l, b); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	primed := 0
+	for id, l := range set.PackRows() {
+		if l.Dictionary.Length == 0 {
+			continue
+		}
+		primed++
+		if n := len(saved[id]); n > maxPrimed {
+			t.Errorf("a piece of %d bytes has a dictionary", n)
+		}
+		with := l
+		with.Offset, with.Length = l.Dictionary.Offset, l.Dictionary.Length
+		dictionary := box(with)
+		for _, test := range []struct {
+			before, cut int
+			reads       bool
+		}{{0, 0, false}, {3, 0, false}, {0, 1, true}, {0, len(dictionary), true}, {-1, 0, true}, {-len(dictionary), 0, true}} {
+			near := Near{Offset: int64(with.Offset) - int64(test.before), Data: append(make([]byte, max(test.before, 0)), dictionary[max(-test.before, 0):len(dictionary)-test.cut]...)}
+			counted := &counted{Store: store}
+			loader := NewLoader(counted, set, testKeys(), 0)
+			chunks, err := loader.OpenAt(t.Context(), loader.NewDecoder(), pack.KindData, l, box(l), near)
+			if err != nil || !bytes.Equal(chunks[l.Ordinal], saved[id]) || (counted.reads > 0) != test.reads {
+				t.Fatalf("%+v: %d chunks, %d reads, %v", test, len(chunks), counted.reads, err)
+			}
+		}
+		l.Dictionary.Length = pack.MaxSegmentBoxSize + 1
+		none := &counted{Store: store}
+		loader := NewLoader(none, set, testKeys(), 0)
+		if _, err := loader.OpenAt(t.Context(), loader.NewDecoder(), pack.KindData, l, box(l), Near{}); !errors.Is(err, pack.ErrCorrupt) || none.reads > 0 {
+			t.Fatalf("%d reads, %v", none.reads, err)
+		}
+	}
+	if primed < 5 {
+		t.Errorf("%d of %d pieces have a dictionary", primed, len(saved))
+	}
+}
+
+// counted is a store that counts how often it is read.
+type counted struct {
+	Store
+	reads int
+}
+
+func (c *counted) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	c.reads++
+	return c.Store.ReadAt(ctx, name, p, off)
+}
