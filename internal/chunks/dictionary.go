@@ -39,7 +39,24 @@ type group struct {
 	dictionary *dictionary // nil if the last try gave none
 	left       int         // segments until the next try
 	tried      bool        // the dictionary has made a segment smaller than it is alone
-	primed     *compress.Primed
+}
+
+// encoderWith compresses with the dictionary of one life after the other: at level better an encoder takes 5 MB, and the pieces of a file are mostly of one life.
+type encoderWith struct {
+	encoder *compress.Primed // nil until there is a dictionary
+	with    *dictionary      // what it compresses with
+}
+
+// of returns the encoder with a dictionary.
+func (e *encoderWith) of(d *dictionary, level compress.Level) *compress.Primed {
+	if e.encoder == nil {
+		e.encoder = compress.NewPrimed(level)
+	}
+	if e.with != d {
+		e.encoder.Prime(d.plain.Bytes())
+		e.with = d
+	}
+	return e.encoder
 }
 
 // begins reports whether the next segment shall be a dictionary.
@@ -65,7 +82,7 @@ func (s *Saver) sealPiece(life Life, body []byte, chunks []pack.Chunk, digest [3
 	}
 	g.dictionary, g.left, g.tried = nil, primedSegments, false
 	if len(out.box) < len(body) && len(body) <= pack.MaxDictionarySize {
-		out.is, err = g.begin(out, body, s.w.opts.Shared.pieceLevel)
+		out.is, err = g.begin(out, body)
 	}
 	return out, err
 }
@@ -74,7 +91,7 @@ func (s *Saver) sealPiece(life Life, body []byte, chunks []pack.Chunk, digest [3
 // numbers and keys are alike in form alone, and matches far back cost more than those nearby.
 func (s *Saver) sealPrimed(g *group, out sealedSegment, body []byte, digest [32]byte) (sealedSegment, error) {
 	g.left--
-	box, has, err := s.piece.AppendPrimed(s.box[:0], s.lengths, body, digest, g.primed)
+	box, has, err := s.piece.AppendPrimed(s.box[:0], s.lengths, body, digest, s.primed.of(g.dictionary, s.w.opts.Shared.pieceLevel))
 	if err != nil {
 		return out, err
 	}
@@ -94,15 +111,11 @@ func (s *Saver) sealPrimed(g *group, out sealedSegment, body []byte, digest [32]
 }
 
 // begin makes a sealed segment the dictionary of those that come next.
-func (g *group) begin(s sealedSegment, body []byte, level compress.Level) (*dictionary, error) {
+func (g *group) begin(s sealedSegment, body []byte) (*dictionary, error) {
 	plain, err := pack.NewDictionary([][]byte{body})
 	if err != nil {
 		return nil, err
 	}
-	if g.primed == nil {
-		g.primed = compress.NewPrimed(level)
-	}
-	g.primed.Prime(plain.Bytes())
 	s.box = bytes.Clone(s.box)
 	g.dictionary = &dictionary{plain: plain, sealedSegment: s, ended: new(atomic.Bool)}
 	return g.dictionary, nil

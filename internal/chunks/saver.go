@@ -29,6 +29,7 @@ type Saver struct {
 	meta     *pack.Encoder
 	open     [pieces + 1]segment // by kind; those of large files apart
 	groups   [lives]group
+	primed   encoderWith
 	lengths  []uint32
 	box      []byte
 }
@@ -48,9 +49,7 @@ type segment struct {
 func (w *Writer) NewSaver() *Saver {
 	b := w.opts.Shared.bench()
 	s := &Saver{w: w, hasher: w.keys.ChunkIDs.NewHasher(), verifier: b.verifier, box: b.box, meta: pack.NewEncoder(w.keys.Metadata, w.opts.Shared.meta)}
-	for life := range s.groups {
-		s.groups[life].primed = b.primed[life]
-	}
+	s.primed.encoder = b.primed
 	s.open[pack.KindData].body = b.body
 	return s
 }

@@ -29,7 +29,7 @@ type bench struct {
 	verifier *pack.Decoder
 	box      []byte
 	body     []byte // of a segment of small files
-	primed   [lives]*compress.Primed
+	primed   *compress.Primed
 }
 
 // NewShared returns what Writers that name chunks with ids and compress file data to the level can share.
@@ -66,10 +66,7 @@ func (s *Shared) bench() bench {
 // Release gives back what a Saver works with to those that come after it. It must not be used any more. Without Release the
 // collector takes it.
 func (s *Saver) Release() {
-	b := bench{verifier: s.verifier, box: s.box, body: s.open[pack.KindData].body[:0]}
-	for life := range s.groups {
-		b.primed[life] = s.groups[life].primed
-	}
+	b := bench{verifier: s.verifier, box: s.box, body: s.open[pack.KindData].body[:0], primed: s.primed.encoder}
 	if cap(b.box) > maxBox {
 		b.box = nil
 	}
