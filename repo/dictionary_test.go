@@ -173,3 +173,53 @@ func TestRepairLeavesNewerPacks(t *testing.T) {
 		}
 	}
 }
+
+// TestDumpInTwoPlaces stores a dump twice and damages either, in dictionaries alone or all over: the other serves.
+func TestDumpInTwoPlaces(t *testing.T) {
+	c := newClock()
+	store, o := c.store(), c.options()
+	o.Parity = ParityOff
+	f := files{"shop.sql": dumpOfDay(0)}
+	r := newTestRepo(t, store, o)
+	mustBack(t, r, "a", f)
+	first := primedPacks(t, r)
+	for name := range listing(t, store) {
+		if strings.Contains(name, "index/") {
+			if err := store.Remove(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := mustBack(t, reopen(t, store, o), "b", f)
+	if _, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{}); err != ErrDamagedFound {
+		t.Fatal(err)
+	}
+	r = reopen(t, store, o)
+	mustRestore(t, r, s, f)
+	second := primedPacks(t, r)
+	for name := range first {
+		delete(second, name)
+	}
+	if len(first) == 0 || len(second) == 0 {
+		t.Fatalf("%d and %d packs with dictionaries", len(first), len(second))
+	}
+	for _, packs := range []map[string]pack.Directory{first, second} {
+		for _, all := range []bool{false, true} {
+			damaged := store.Clone()
+			for name, d := range packs {
+				if err := faulty.Rewrite(t.Context(), damaged, name, func(b []byte) []byte {
+					b = bytes.Clone(b)
+					for i := range d {
+						if all || slices.ContainsFunc(d[i:], func(s pack.Segment) bool { return s.Back > 0 }) && d[i].Back == 0 {
+							b[d[i].Offset+d[i].Length/2] ^= 1
+						}
+					}
+					return b
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustRestore(t, reopen(t, damaged, o), s, f)
+		}
+	}
+}
