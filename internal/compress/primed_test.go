@@ -203,3 +203,14 @@ func TestPrimedReaderKeepsNoLongBuffers(t *testing.T) {
 		}
 	}
 }
+
+// A frame that tells no size and decodes to less or more than it should is refused.
+func TestPrimedFrameOfAnotherLength(t *testing.T) {
+	frame := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x50, 5<<3 | 1, 0, 0, 'f', 'i', 'v', 'e', '!'}
+	for size := range 12 {
+		got, err := reader([]byte("dictionary")).Append(nil, frame, size)
+		if ok := size == 5; ok != (err == nil) || ok != (string(got) == "five!") || !ok && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d bytes: %q, %v", size, got, err)
+		}
+	}
+}
