@@ -87,7 +87,6 @@ func TestPackWithDictionaries(t *testing.T) {
 			if with, err = NewDictionary(first); err != nil {
 				t.Fatal(err)
 			}
-			chunks, err = d.OpenPrimed(keyOf(KindData), box(i), with)
 			if _, err := d.Open(keyOf(KindData), KindData, box(i)); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("segment %d without its dictionary: %v", i, err)
 			}

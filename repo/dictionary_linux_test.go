@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +222,24 @@ func TestDumpInTwoPlaces(t *testing.T) {
 				}
 			}
 			mustRestore(t, reopen(t, damaged, o), s, f)
+			restoresDump(t, reopen(t, damaged, o), s, f["shop.sql"])
 		}
+	}
+}
+
+// restoresDump restores a snapshot to a folder, and expects a dump in it.
+func restoresDump(t *testing.T, r *Repo, s *Snapshot, want string) {
+	t.Helper()
+	target := t.TempDir()
+	res, err := r.Restore(t.Context(), s, RestoreOptions{Target: target, NoOwner: true, Problem: func(path string, err error) { t.Errorf("%s: %v", path, err) }})
+	if err != nil {
+		t.Fatalf("%v: %+v", err, res)
+	}
+	paths, _ := filepath.Glob(filepath.Join(target, "*", "shop.sql"))
+	if p := filepath.Join(target, "shop.sql"); len(paths) == 0 {
+		paths = []string{p}
+	}
+	if got, err := os.ReadFile(paths[0]); err != nil || string(got) != want {
+		t.Errorf("%d bytes, want %d: %v", len(got), len(want), err)
 	}
 }
