@@ -22,6 +22,8 @@ type Fault struct {
 	// Latency is how long each byte is on its way, in each direction. Any number
 	// of bytes may be on their way.
 	Latency time.Duration
+	// Until lets nothing through until it is closed; nil is no channel.
+	Until <-chan struct{}
 	// Refuse closes the connection at once.
 	Refuse bool
 }
@@ -30,6 +32,7 @@ type Fault struct {
 type Proxy struct {
 	target   string
 	listener net.Listener
+	ended    chan struct{} // closed at the end of the test
 
 	mu       sync.Mutex
 	fault    func(n int) Fault // of the n-th connection; guarded by mu, as is all below
@@ -49,7 +52,7 @@ func Start(t testing.TB, target string, fault func(n int) Fault) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{target: target, listener: l, fault: fault, open: make(map[net.Conn]bool)}
+	p := &Proxy{target: target, listener: l, fault: fault, ended: make(chan struct{}), open: make(map[net.Conn]bool)}
 	p.wg.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -61,6 +64,7 @@ func Start(t testing.TB, target string, fault func(n int) Fault) *Proxy {
 	})
 	t.Cleanup(func() {
 		l.Close()
+		close(p.ended)
 		p.mu.Lock()
 		p.closed = true
 		p.mu.Unlock()
@@ -144,7 +148,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.track(server)()
-	l := &link{fault: f, cut: func() { client.Close(); server.Close() }, stall: sync.OnceFunc(func() {
+	l := &link{fault: f, ended: p.ended, cut: func() { client.Close(); server.Close() }, stall: sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.stalled++
@@ -170,6 +174,7 @@ func (p *Proxy) serve(client net.Conn) {
 // link is one connection with its fault.
 type link struct {
 	fault Fault
+	ended <-chan struct{} // closed when nobody needs it any more
 	cut   func()
 	stall func() // tells that nothing goes through any more
 
@@ -183,7 +188,7 @@ func (l *link) pass(to, from net.Conn) {
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			time.Sleep(l.fault.Delay)
+			l.hold()
 			allowed, stalled := l.count(n)
 			if _, writeErr := to.Write(buffer[:allowed]); writeErr != nil {
 				l.cut()
@@ -213,6 +218,18 @@ func (l *link) pass(to, from net.Conn) {
 			l.cut()
 			return
 		}
+	}
+}
+
+// hold waits until what was read may go through.
+func (l *link) hold() {
+	time.Sleep(l.fault.Delay)
+	if l.fault.Until == nil {
+		return
+	}
+	select {
+	case <-l.fault.Until:
+	case <-l.ended:
 	}
 }
 

@@ -10,8 +10,12 @@ import (
 	"time"
 )
 
-// exitGrace is how long a command may take to end by itself.
+// exitGrace is how long a command may take to end by itself when nobody needs it any more.
 const exitGrace = 2 * time.Second
+
+// explainGrace is how long a command that has said nothing and whose output is at its end may take to end: then it is known why. A busy
+// server takes its time.
+const explainGrace = 30 * time.Second
 
 // maxStderrBytes is how much of a command's last words is kept.
 const maxStderrBytes = 2 << 10
@@ -51,7 +55,7 @@ func (d *Dialer) command(flag, what string) (*Conn, error) {
 	p := &process{cmd: cmd, said: said}
 	return &Conn{Reader: &commandOutput{r: r, process: p}, WriteCloser: w, end: func() error {
 		w.Close()
-		p.stop()
+		p.stop(exitGrace)
 		return nil
 	}}, nil
 }
@@ -64,9 +68,9 @@ type process struct {
 }
 
 // stop ends the command, by force after a grace, and waits for it.
-func (p *process) stop() {
+func (p *process) stop(grace time.Duration) {
 	p.once.Do(func() {
-		kill := time.AfterFunc(exitGrace, func() { _ = p.cmd.Process.Kill() })
+		kill := time.AfterFunc(grace, func() { _ = p.cmd.Process.Kill() })
 		defer kill.Stop()
 		_ = p.cmd.Wait() // said tells more
 	})
@@ -85,7 +89,7 @@ func (o *commandOutput) Read(p []byte) (int, error) {
 	n, err := o.r.Read(p)
 	o.any = o.any || n > 0
 	if err != nil && !o.any {
-		o.process.stop()
+		o.process.stop(explainGrace)
 		err = o.process.said.explain(o.process.cmd.Args[0], err)
 	}
 	return n, err

@@ -18,5 +18,29 @@ func (l *Logins) Waiting() (n int) {
 	return n
 }
 
+// SetPatience lets everything take as long as d that a slow machine or server may take. It is called before the first connection.
+func (l *Logins) SetPatience(d time.Duration) { l.linger, l.patience, l.remember, l.grace = d, d, d, d }
+
+// SetLinger changes for how long a connection is kept from here on when its last user goes.
+func (l *Logins) SetLinger(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.linger = d
+}
+
+// SetAnswerTime changes how long a server that is silent is waited for before another connection is made. It is called before the first connection.
+func (l *Logins) SetAnswerTime(d time.Duration) { l.patience = d }
+
+// SetSilence changes how long the server of a connection that nobody else gets may be silent.
+func (l *Logins) SetSilence(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for g := range l.all {
+		if g.retired {
+			g.silence = d
+		}
+	}
+}
+
 // SetKeepalive changes when a silent server is asked whether it is there. It is called before the first connection.
 func (l *Logins) SetKeepalive(d time.Duration) { l.keepalive = d }

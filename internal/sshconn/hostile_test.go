@@ -50,7 +50,7 @@ func serveChatter(t *testing.T) (sshconn.Address, sshconn.Options) {
 		t.Fatal(err)
 	}
 	return sshconn.Address{User: "u", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port},
-		sshconn.Options{Home: home, ConfigFiles: []string{}, Agent: "/nonexistent", Identities: []string{key}, KnownHosts: []string{known}}
+		sshconn.Options{Home: home, ConfigFiles: []string{}, Agent: "/nonexistent", Identities: []string{key}, KnownHosts: []string{known}, Timeout: long, Idle: long}
 }
 
 func chatterOn(conn net.Conn, config *ssh.ServerConfig) {

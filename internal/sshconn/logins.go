@@ -19,9 +19,10 @@ type times struct {
 	patience  time.Duration // that a server which was there before may not answer, and send nothing, before another connection is made instead
 	remember  time.Duration // that a server which refused is not asked again: it would count the attempts
 	keepalive time.Duration // that a connection may be silent before the server is asked whether it is there
+	grace     time.Duration // that a session may take to end by itself, and once more when it is told to
 }
 
-var usualTimes = times{linger: 5 * time.Second, patience: 3 * time.Second, remember: 30 * time.Second, keepalive: 20 * time.Second}
+var usualTimes = times{linger: 5 * time.Second, patience: 3 * time.Second, remember: 30 * time.Second, keepalive: 20 * time.Second, grace: exitGrace}
 
 // errClosed is the error of a Logins that was closed.
 var errClosed = fmt.Errorf("the connections of this run are closed: %w", fs.ErrClosed)
@@ -268,9 +269,9 @@ func (l *Logins) dismiss(g *login, s *session, in *inlet) {
 		if in == nil {
 			_ = s.CloseWrite()
 		} // else it ends the input itself, if it is not stuck
-		if !s.over(exitGrace) {
+		if !s.over(l.grace) {
 			_ = s.Close()
-			if !s.over(exitGrace) {
+			if !s.over(l.grace) {
 				l.abandon(g)
 				<-s.ended // with the connection, at the latest
 			}

@@ -21,9 +21,11 @@ import (
 
 const long = 90 * time.Second // that nothing here takes
 
+// newLogins returns a set that nothing on a slow machine makes impatient.
 func newLogins(t *testing.T) *sshconn.Logins {
 	t.Helper()
 	l := sshconn.NewLogins()
+	l.SetPatience(long)
 	t.Cleanup(l.Close)
 	return l
 }
@@ -87,7 +89,9 @@ func TestOneLoginServesManySessions(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 12 {
 		wg.Go(func() {
-			d, err := sshconn.New(s.Address(), sshconn.Options{Home: s.Home, ConfigFiles: []string{}, Agent: "/nonexistent", Logins: l})
+			o := s.Client()
+			o.ConfigFiles, o.Logins = []string{}, l
+			d, err := sshconn.New(s.Address(), o)
 			if err != nil {
 				t.Error(err)
 				return
@@ -116,8 +120,17 @@ func TestOneLoginServesManySessions(t *testing.T) {
 	if n := s.Logins(); n != 1 {
 		t.Errorf("%d logins for 36 sessions", n)
 	}
+	o := s.Client()
+	o.ConfigFiles = []string{}
+	d := sharing(t, l, s.Address(), o)
+	last := cat(t, d)
+	l.SetLinger(time.Second)
+	last.Close()
 	eventually(t, "the connection ends when nobody has used it for some time", func() bool { return s.Open() == 0 })
-	d := sharing(t, l, s.Address(), s.Client())
+	if n := s.Logins(); n != 1 {
+		t.Errorf("%d logins for 37 sessions", n)
+	}
+	l.SetLinger(long)
 	cat(t, d)
 	if n := s.Logins(); n != 2 {
 		t.Errorf("%d logins, want another one", n)
@@ -368,7 +381,8 @@ func TestAllWhoWaitFailAlike(t *testing.T) {
 func TestWhoGoesDoesNotTakeTheConnectionAlong(t *testing.T) {
 	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
-	proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Latency: 200 * time.Millisecond} })
+	open := make(chan struct{})
+	proxy := proxytest.Start(t, s.Addr(), func(int) proxytest.Fault { return proxytest.Fault{Until: open} })
 	s.AddKnownPort(proxy.Port())
 	address := s.Address()
 	address.Port = proxy.Port()
@@ -394,12 +408,14 @@ func TestWhoGoesDoesNotTakeTheConnectionAlong(t *testing.T) {
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("who went: %v", err)
 	}
+	close(open)
 	if err := <-second; err != nil {
 		t.Errorf("who waited on: %v", err)
 	}
 	if n := proxy.Connections(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
+	proxy.SetFault(func(int) proxytest.Fault { return proxytest.Fault{Until: make(chan struct{})} })
 	ctx, cancel = context.WithCancel(t.Context())
 	stranger := sharing(t, l, sshconn.Address{User: "other", Host: "127.0.0.1", Port: proxy.Port()}, s.Client())
 	go func() {
@@ -527,9 +543,8 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 	address.Port = proxy.Port()
 	l := newLogins(t)
 	l.SetKeepalive(200 * time.Millisecond)
-	o := s.Client()
-	o.Idle = 5 * time.Second
-	d := sharing(t, l, address, o)
+	l.SetAnswerTime(time.Second)
+	d := sharing(t, l, address, s.Client())
 	stuck := cat(t, d)
 	if _, err := stuck.Write(make([]byte, 400_000)); err != nil {
 		t.Fatal(err)
@@ -544,6 +559,7 @@ func TestSilentConnectionIsLeft(t *testing.T) {
 	if n := proxy.Connections(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
 	}
+	l.SetSilence(time.Second)
 	select {
 	case err := <-ended:
 		if errors.Is(err, fs.ErrClosed) {

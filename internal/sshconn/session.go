@@ -141,7 +141,7 @@ func (o *remoteOutput) Read(p []byte) (int, error) {
 		return n, err
 	}
 	s := o.session
-	if s.over(exitGrace) && s.told && (s.exit != nil || err == io.EOF) {
+	if s.over(explainGrace) && s.told && (s.exit != nil || err == io.EOF) {
 		return n, fmt.Errorf("%w: %w", ErrNotRun, s.said.tell("remote command", cmp.Or(s.exit, err)))
 	}
 	return n, s.said.explain("remote command", err)

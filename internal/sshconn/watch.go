@@ -51,9 +51,11 @@ func (l *Logins) watch(g *login) {
 		defer close(ended)
 		_ = g.c.Wait() // for whatever reason
 	})
-	tick := time.NewTicker(l.keepalive / 4)
+	every := l.keepalive / 4
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var asked atomic.Bool // and not answered
+	last, heard, silent := time.Now(), g.c.heard.Load(), time.Duration(0)
 	for {
 		select {
 		case <-ended:
@@ -64,7 +66,12 @@ func (l *Logins) watch(g *login) {
 			return
 		case <-tick.C:
 		}
-		silent := g.silent()
+		// Time in which this process did not run is nobody's silence: what came meanwhile has not been read.
+		silent += min(time.Since(last), every)
+		last = time.Now()
+		if h := g.c.heard.Load(); h != heard {
+			heard, silent = h, 0
+		}
 		l.mu.Lock()
 		enough := silent > g.silence
 		l.mu.Unlock()

@@ -1,13 +1,11 @@
 package sshdtest
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -24,8 +22,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// stopGrace is how long what a session has started may hold on to sshd's standard error.
-const stopGrace = 5 * time.Second
+// patience is how long clients wait for the server, and the server for them: nothing in a test takes as long.
+const patience = 10 * time.Minute
 
 // Options are choices for Start. The zero value is the default.
 type Options struct {
@@ -57,7 +55,6 @@ type Server struct {
 	listener net.Listener // nil while stopped; guarded by mu, as is all below
 	running  map[*exec.Cmd]bool
 	accepted int
-	log      []byte
 	cpu      time.Duration
 	wg       sync.WaitGroup
 }
@@ -120,6 +117,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxSessions %[4]d
 LogLevel INFO
+LoginGraceTime 0
 Subsystem sftp internal-sftp %[2]s
 SetEnv SHLVL=2
 %[3]s
@@ -189,9 +187,9 @@ func (s *Server) Address() sshconn.Address {
 	return sshconn.Address{User: s.User, Host: "127.0.0.1", Port: s.Port}
 }
 
-// Client returns options with which a client is accepted.
+// Client returns options with which a client is accepted, and waits as long as a slow machine takes.
 func (s *Server) Client() sshconn.Options {
-	return sshconn.Options{Home: s.Home, ConfigFiles: []string{filepath.Join(s.Home, ".ssh", "config")}, Agent: "/nonexistent"}
+	return sshconn.Options{Home: s.Home, ConfigFiles: []string{filepath.Join(s.Home, ".ssh", "config")}, Agent: "/nonexistent", Timeout: patience, Idle: patience}
 }
 
 // Addr returns host and port for net.Dial.
@@ -221,21 +219,26 @@ func (s *Server) CPU() time.Duration {
 // Logins returns how often a key was accepted.
 func (s *Server) Logins() int { return s.Logged("Accepted publickey") }
 
-// Logged returns how often a text stands in what sshd has logged so far.
-func (s *Server) Logged(text string) int {
+// Logged returns how often a text stands in what sshd has logged so far. It logs into files, so that nothing is on its way.
+func (s *Server) Logged(text string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bytes.Count(s.log, []byte(text))
+	for i := range s.accepted {
+		n += strings.Count(s.said(i), text)
+	}
+	return n
 }
 
-// logger adds to the log of a server.
-type logger struct{ s *Server }
+// logFile is where the sshd of the n-th connection logs.
+func (s *Server) logFile(n int) string { return filepath.Join(s.Home, "etc", fmt.Sprint("log", n)) }
 
-func (l logger) Write(p []byte) (int, error) {
-	l.s.mu.Lock()
-	defer l.s.mu.Unlock()
-	l.s.log = append(l.s.log, p...)
-	return len(p), nil
+// said returns what the sshd of the n-th connection has logged so far.
+func (s *Server) said(n int) string {
+	text, err := os.ReadFile(s.logFile(n))
+	if err != nil {
+		s.t.Error(err)
+	}
+	return string(text)
 }
 
 func (s *Server) listen(address string) {
@@ -267,17 +270,22 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 		return
 	}
 	defer f.Close()
-	var said bytes.Buffer
 	argv := append(s.inside[:len(s.inside):len(s.inside)], s.program, "-i", "-e", "-f", s.config)
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, io.MultiWriter(&said, logger{s})
-	cmd.WaitDelay = stopGrace
 	ownGroup(cmd)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != l {
 		return // stopped meanwhile
 	}
+	n := s.accepted
+	log, err := os.OpenFile(s.logFile(n), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer log.Close()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, log
 	if err := cmd.Start(); err != nil {
 		s.t.Errorf("start sshd: %v", err)
 		return
@@ -290,7 +298,7 @@ func (s *Server) serve(l net.Listener, conn *net.TCPConn) {
 		defer s.mu.Unlock()
 		delete(s.running, cmd)
 		s.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		if text := strings.TrimSpace(said.String()); strings.Contains(text, "sshd_config") {
+		if text := strings.TrimSpace(s.said(n)); strings.Contains(text, "sshd_config") {
 			s.t.Errorf("sshd: %s", text)
 		}
 	})
