@@ -30,6 +30,7 @@ type attack struct {
 	stream  string         // a stream that is a part of the snapshot
 	gone    bool           // data/victim is not in the snapshot, or without content
 	bare    bool           // nothing is in the snapshot
+	waits   bool           // for what never comes: time is that of a bubble
 	check   func(t *testing.T, r *repo.Repo, got map[string]*repo.Entry)
 }
 
@@ -221,7 +222,11 @@ const idle = 300 * time.Millisecond
 
 // attacks are all attacks but those in time.
 func attacks() []attack {
-	return slices.Concat(namesAndLists(), filesAndHashes(), framesAndOrder(), silence(), words())
+	waiting := silence()
+	for i := range waiting {
+		waiting[i].waits = true
+	}
+	return slices.Concat(namesAndLists(), filesAndHashes(), framesAndOrder(), waiting, words())
 }
 
 func namesAndLists() []attack {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/snapkeep/snap/internal/agenttest"
@@ -11,8 +12,13 @@ import (
 	"github.com/snapkeep/snap/internal/source/agent"
 )
 
-// TestWhoIsAskedToCompress has a slow line, by pings that take 30 ms each, and sources with and without a past.
+// TestWhoIsAskedToCompress has a slow line, by pings that take 30 ms each, and sources with and without a past. Time is that of a bubble,
+// in which a line that is not slow takes none.
 func TestWhoIsAskedToCompress(t *testing.T) {
+	synctest.Test(t, whoIsAskedToCompress)
+}
+
+func whoIsAskedToCompress(t *testing.T) {
 	for _, tt := range []struct {
 		what         string
 		compress     agent.Compression
@@ -21,6 +27,7 @@ func TestWhoIsAskedToCompress(t *testing.T) {
 	}{
 		{"a slow line", agent.CompressAuto, true, false, true},
 		{"a slow line, switched off", agent.CompressOff, true, true, false},
+		{"a quick line", agent.CompressAuto, false, false, false},
 		{"a past", agent.CompressAuto, false, true, true},
 		{"a past, switched off", agent.CompressOff, false, true, false},
 		{"switched on", agent.CompressOn, false, false, true},
@@ -60,6 +67,10 @@ func (m measured) RoundTrip() time.Duration { return m.round }
 
 // TestConnectionKnowsWhetherItIsSlow: what a shared connection was measured to take counts, and not what others keep its answers waiting for.
 func TestConnectionKnowsWhetherItIsSlow(t *testing.T) {
+	synctest.Test(t, connectionKnowsWhetherItIsSlow)
+}
+
+func connectionKnowsWhetherItIsSlow(t *testing.T) {
 	for _, tt := range []struct {
 		what  string
 		round time.Duration
@@ -69,6 +80,7 @@ func TestConnectionKnowsWhetherItIsSlow(t *testing.T) {
 		{"a quick line that others fill", 300 * time.Microsecond, true, false},
 		{"a slow line", 50 * time.Millisecond, false, true},
 		{"a line that was not measured", 0, true, true},
+		{"a quick line that was not measured", 0, false, false},
 	} {
 		dials, asked := 0, false
 		dial := scripted(t, &dials, func(f protocol.Frame) (protocol.Type, []byte) {

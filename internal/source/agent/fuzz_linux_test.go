@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/snapkeep/snap/internal/protocol"
@@ -28,43 +29,47 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte{byte(protocol.DirSame)}, []byte{0, byte(protocol.ItemFailed), 2, 0})
 	f.Add(listing[:len(listing)-1], content[:len(content)-1])
 	f.Fuzz(func(t *testing.T, listing, content []byte) {
-		dials := 0
-		o := agent.Options{Roots: []string{"/srv"}, Redials: -1, Limits: agent.Limits{Idle: 10 * time.Second, Stall: 10 * time.Second, Directory: 1000}}
-		o.Files, o.Database = params(t)
-		s := agent.New(scripted(t, &dials, func(q protocol.Frame) (protocol.Type, []byte) {
-			switch q.Type {
-			case protocol.List:
-				return q.Type | protocol.Answer, listing
-			case protocol.Read, protocol.Fetch:
-				return q.Type | protocol.Answer, content
-			}
-			return polite(q)
-		}), o)
-		defer s.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		root, err := s.Root(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stats, _, err := root.List(ctx)
-		if ctx.Err() != nil {
-			t.Fatal("the listing does not end")
-		}
-		if err != nil {
-			return
-		}
-		last := ""
-		for i := range stats {
-			if !tree.ValidName(stats[i].Name) || stats[i].Name <= last {
-				t.Fatalf("%q behind %q", stats[i].Name, last)
-			}
-			last = stats[i].Name
-			if stats[i].Kind == tree.Regular && i < 3 {
-				drain(ctx, t, root, &stats[i])
-			}
-		}
+		synctest.Test(t, func(t *testing.T) { anyAnswers(t, listing, content) })
 	})
+}
+
+func anyAnswers(t *testing.T, listing, content []byte) {
+	dials := 0
+	o := agent.Options{Roots: []string{"/srv"}, Redials: -1, Limits: agent.Limits{Idle: 10 * time.Second, Stall: 10 * time.Second, Directory: 1000}}
+	o.Files, o.Database = params(t)
+	s := agent.New(scripted(t, &dials, func(q protocol.Frame) (protocol.Type, []byte) {
+		switch q.Type {
+		case protocol.List:
+			return q.Type | protocol.Answer, listing
+		case protocol.Read, protocol.Fetch:
+			return q.Type | protocol.Answer, content
+		}
+		return polite(q)
+	}), o)
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	root, err := s.Root(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stats, _, err := root.List(ctx)
+	if ctx.Err() != nil {
+		t.Fatal("the listing does not end")
+	}
+	if err != nil {
+		return
+	}
+	last := ""
+	for i := range stats {
+		if !tree.ValidName(stats[i].Name) || stats[i].Name <= last {
+			t.Fatalf("%q behind %q", stats[i].Name, last)
+		}
+		last = stats[i].Name
+		if stats[i].Kind == tree.Regular && i < 3 {
+			drain(ctx, t, root, &stats[i])
+		}
+	}
 }
 
 // drain reads a file as the engine does.

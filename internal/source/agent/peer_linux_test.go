@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	server "github.com/snapkeep/snap/internal/agent"
@@ -151,7 +152,9 @@ func TestWhatAnswersIsNoAgent(t *testing.T) {
 }
 
 // TestSilentAgentIsLeft has an agent that greets and then says nothing, not even to a ping.
-func TestSilentAgentIsLeft(t *testing.T) {
+func TestSilentAgentIsLeft(t *testing.T) { synctest.Test(t, silentAgentIsLeft) }
+
+func silentAgentIsLeft(t *testing.T) {
 	dials := 0
 	o := agent.Options{Roots: []string{"/srv"}, Redials: 2, Backoff: time.Millisecond, Limits: agent.Limits{Idle: 200 * time.Millisecond}}
 	o.Files, o.Database = params(t)
@@ -168,7 +171,9 @@ func TestSilentAgentIsLeft(t *testing.T) {
 }
 
 // TestAgentThatReadsNothingIsLeft greets and then reads no question: they cannot be written.
-func TestAgentThatReadsNothingIsLeft(t *testing.T) {
+func TestAgentThatReadsNothingIsLeft(t *testing.T) { synctest.Test(t, agentThatReadsNothingIsLeft) }
+
+func agentThatReadsNothingIsLeft(t *testing.T) {
 	dials := 0
 	o := agent.Options{Roots: []string{"/srv"}, Redials: 1, Backoff: time.Millisecond, Limits: agent.Limits{Idle: 200 * time.Millisecond}}
 	o.Files, o.Database = params(t)
@@ -189,7 +194,9 @@ func TestAgentThatReadsNothingIsLeft(t *testing.T) {
 }
 
 // TestAgentThatDoesNotGetOnIsLeft answers pings and no question.
-func TestAgentThatDoesNotGetOnIsLeft(t *testing.T) {
+func TestAgentThatDoesNotGetOnIsLeft(t *testing.T) { synctest.Test(t, agentThatDoesNotGetOnIsLeft) }
+
+func agentThatDoesNotGetOnIsLeft(t *testing.T) {
 	dials := 0
 	o := agent.Options{Roots: []string{"/srv"}, Limits: agent.Limits{Idle: 6 * time.Second, Stall: time.Second}}
 	o.Files, o.Database = params(t)
@@ -205,7 +212,9 @@ func TestAgentThatDoesNotGetOnIsLeft(t *testing.T) {
 }
 
 // TestSlowAgentIsNoSilentOne pulls a file that takes longer on its way than an agent may be silent.
-func TestSlowAgentIsNoSilentOne(t *testing.T) {
+func TestSlowAgentIsNoSilentOne(t *testing.T) { synctest.Test(t, slowAgentIsNoSilentOne) }
+
+func slowAgentIsNoSilentOne(t *testing.T) {
 	root := t.TempDir()
 	write(t, rand.New(rand.NewPCG(7, 7)), filepath.Join(root, "file"), 300_000)
 	dial := serve(t, &server.Policy{Roots: []string{root}, RateLimit: 64 << 10})

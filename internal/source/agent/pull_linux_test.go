@@ -46,6 +46,7 @@ func pull(t testing.TB, r *repo.Repo, dial agent.Dial, name string, o agent.Opti
 	if o.Files, o.Database, err = r.SourceChunkers(name); err != nil {
 		t.Fatal(err)
 	}
+	patient(&o.Limits)
 	s := agent.New(dial, o)
 	defer s.Close()
 	res, err := r.Backup(t.Context(), repo.BackupOptions{Source: s, SourceName: name})
