@@ -1,6 +1,7 @@
 package sftp_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -39,9 +40,15 @@ func vault(t testing.TB) *repo.Repo {
 	return r
 }
 
+// patient lets a slow machine take its time, where a test does not say how long a server may be silent.
+func patient(l *sftp.Limits) {
+	l.Idle, l.Stall = cmp.Or(l.Idle, time.Hour), cmp.Or(l.Stall, time.Hour)
+}
+
 // pull backs the roots up.
 func pull(t testing.TB, r *repo.Repo, dial sftp.Dial, o sftp.Options) (*repo.BackupResult, *sftp.Source, error) {
 	t.Helper()
+	patient(&o.Limits)
 	s, err := sftp.New(dial, o)
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +410,7 @@ func TestStalledConnection(t *testing.T) {
 	})
 	server.AddKnownPort(proxy.Port())
 	r := vault(t)
-	res, _, err := pull(t, r, dialer(t, server, proxy.Port()), sftp.Options{Roots: []string{root}, Backoff: time.Millisecond, Limits: sftp.Limits{Idle: 2 * time.Second}})
+	res, _, err := pull(t, r, dialer(t, server, proxy.Port()), sftp.Options{Roots: []string{root}, Backoff: time.Millisecond, Limits: sftp.Limits{Idle: 10 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,7 +114,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, answers []byte) {
-		s, err := New(nil, Options{Roots: []string{"/"}, Limits: Limits{Idle: 10 * time.Second}})
+		s, err := New(nil, Options{Roots: []string{"/"}, Limits: Limits{Idle: time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}
