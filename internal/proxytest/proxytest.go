@@ -14,6 +14,9 @@ type Fault struct {
 	// CutAfter cuts the connection when that many bytes have gone through it
 	// in both directions together. Zero is never.
 	CutAfter int64
+	// Settle lets the server come to its end with what has gone through before
+	// the client learns of a cut.
+	Settle bool
 	// StallAfter lets nothing through from that many bytes on, but leaves the
 	// connection open. Zero is never.
 	StallAfter int64
@@ -148,7 +151,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.track(server)()
-	l := &link{fault: f, ended: p.ended, cut: func() { client.Close(); server.Close() }, stall: sync.OnceFunc(func() {
+	l := &link{fault: f, ended: p.ended, server: server, cut: func() { client.Close(); server.Close() }, stall: sync.OnceFunc(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.stalled++
@@ -173,10 +176,11 @@ func (p *Proxy) serve(client net.Conn) {
 
 // link is one connection with its fault.
 type link struct {
-	fault Fault
-	ended <-chan struct{} // closed when nobody needs it any more
-	cut   func()
-	stall func() // tells that nothing goes through any more
+	fault  Fault
+	ended  <-chan struct{} // closed when nobody needs it any more
+	server net.Conn
+	cut    func()
+	stall  func() // tells that nothing goes through any more
 
 	mu   sync.Mutex
 	gone int64 // bytes; guarded by mu
@@ -200,7 +204,11 @@ func (l *link) pass(to, from net.Conn) {
 				return
 			}
 			if allowed < n {
-				l.cut()
+				if l.fault.Settle {
+					l.settle(from)
+				} else {
+					l.cut()
+				}
 				return
 			}
 		}
@@ -218,6 +226,17 @@ func (l *link) pass(to, from net.Conn) {
 			l.cut()
 			return
 		}
+	}
+}
+
+// settle tells the server that there is no more, and cuts the connection when it has ended. Who passes on what the server sends notices that.
+func (l *link) settle(from net.Conn) {
+	if server, ok := l.server.(interface{ CloseWrite() error }); ok {
+		_ = server.CloseWrite() // it may have ended
+	}
+	if from == l.server {
+		_, _ = io.Copy(io.Discard, from)
+		l.cut()
 	}
 }
 

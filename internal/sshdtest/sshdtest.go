@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -244,6 +246,9 @@ func (s *Server) said(n int) string {
 func (s *Server) listen(address string) {
 	s.t.Helper()
 	l, err := net.Listen("tcp", address)
+	for end := time.Now().Add(patience); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		l, err = net.Listen("tcp", address) // a connection of others has the port for a while
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
