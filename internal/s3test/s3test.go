@@ -111,7 +111,7 @@ func (s *Server) Restart() {
 			conn.Close()
 			return
 		}
-		if time.Since(started) > 30*time.Second {
+		if time.Since(started) > 10*time.Minute {
 			s.Stop()
 			s.t.Fatalf("versitygw does not start: %v\n%s", err, said.String())
 		}
