@@ -40,7 +40,7 @@ func TestRacerCannotLeadAnAgentOut(t *testing.T) {
 	var opened, sessions int
 	// Roots below the folders that are swapped are reached on a way that the racer owns.
 	asked := [][]string{{root}, {root + "/dir-a/sub", root + "/deep/dir-a/sub"}, {root + "/dir-b/sub", root + "/deep/dir-b", root + "/file-a"}}
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) || sessions < 2*len(asked); sessions++ {
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end) || sessions < 2*len(asked) || opened == 0 || swaps.Load() == 0; sessions++ {
 		c, _ := start(t, &Policy{Roots: []string{root}})
 		c.hello()
 		if _, err := c.begin(protocol.BeginRequest{Roots: asked[sessions%len(asked)]}); err != nil {
@@ -50,9 +50,6 @@ func TestRacerCannotLeadAnAgentOut(t *testing.T) {
 			opened += c.grab(root, paths)
 		}
 		c.w.Close()
-	}
-	if opened == 0 || swaps.Load() == 0 {
-		t.Errorf("no race: %d answers with content, %d swaps", opened, swaps.Load())
 	}
 	t.Logf("%d sessions, %d answers with content, %d swaps", sessions, opened, swaps.Load())
 }

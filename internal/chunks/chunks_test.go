@@ -241,7 +241,7 @@ func TestAbandonedRunIsUsedByTheNext(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); w.Stats().Packs == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); w.Stats().Packs == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	if err := w.Abandon(t.Context()); err != nil {

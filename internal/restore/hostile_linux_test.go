@@ -294,17 +294,17 @@ func TestRacerCannotLeadARestoreOut(t *testing.T) {
 	b := newBench()
 	root := b.build(t, simpleTree())
 	var stop atomic.Bool
-	var swaps int
+	var swaps atomic.Int64
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for !stop.Load() {
 			if unix.Renameat2(unix.AT_FDCWD, to+"/d", unix.AT_FDCWD, to+"/b", unix.RENAME_EXCHANGE) == nil {
-				swaps++
+				swaps.Add(1)
 			}
 		}
 	})
 	written, runs := int64(0), 0
-	for end := time.Now().Add(time.Second); time.Now().Before(end); runs++ {
+	for end := time.Now().Add(time.Second); time.Now().Before(end) || written == 0 || swaps.Load() == 0; runs++ {
 		o := b.options(root, "", to)
 		o.Overwrite = OverwriteAlways
 		if runs%2 == 1 {
@@ -324,8 +324,5 @@ func TestRacerCannotLeadARestoreOut(t *testing.T) {
 	if diff := torturetest.Diff(before, manifest(t, outside)); len(diff) > 0 {
 		t.Errorf("outside has changed:\n%s", strings.Join(diff, "\n"))
 	}
-	t.Logf("%d restores, %d files, %d swaps", runs, written, swaps)
-	if swaps == 0 || written == 0 {
-		t.Error("no race")
-	}
+	t.Logf("%d restores, %d files, %d swaps", runs, written, swaps.Load())
 }

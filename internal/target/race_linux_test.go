@@ -15,14 +15,13 @@ import (
 	"github.com/snapkeep/snap/internal/tree"
 )
 
-// swap swaps the entries a and b of a folder until stop is set, and returns how often.
-func swap(dir string, stop *atomic.Bool) (n int) {
+// swap swaps the entries a and b of a folder until stop is set, and counts how often.
+func swap(dir string, stop *atomic.Bool, n *atomic.Int64) {
 	for !stop.Load() {
 		if unix.Renameat2(unix.AT_FDCWD, dir+"/a", unix.AT_FDCWD, dir+"/b", unix.RENAME_EXCHANGE) == nil {
-			n++
+			n.Add(1)
 		}
 	}
-	return n
 }
 
 // TestRacerCannotLeadARestoreOut swaps a folder and a link that leads out of the
@@ -44,11 +43,11 @@ func TestRacerCannotLeadARestoreOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		var stop atomic.Bool
-		var swaps int
+		var swaps atomic.Int64
 		var wg sync.WaitGroup
-		wg.Go(func() { swaps = swap(path, &stop) })
+		wg.Go(func() { swap(path, &stop, &swaps) })
 		entered, refused := 0, 0
-		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		for end := time.Now().Add(time.Second); time.Now().Before(end) || entered == 0 || swaps.Load() == 0; {
 			if restoreOnce(r) {
 				entered++
 			} else {
@@ -60,10 +59,7 @@ func TestRacerCannotLeadARestoreOut(t *testing.T) {
 		if diff := slices.Compare(before, manifest(t, outside)); diff != 0 {
 			t.Errorf("something outside changed: %s", strings.Join(manifest(t, outside), "\n"))
 		}
-		t.Logf("%d entered, %d refused, %d swaps", entered, refused, swaps)
-		if entered == 0 || swaps == 0 {
-			t.Error("no race")
-		}
+		t.Logf("%d entered, %d refused, %d swaps", entered, refused, swaps.Load())
 		if names, err := filepath.Glob(outside + "/*"); err != nil || len(names) != 2 {
 			t.Errorf("outside: %q, %v", names, err)
 		}

@@ -40,7 +40,7 @@ func TestRacerCannotLeadABackupOut(t *testing.T) {
 		})
 	}
 	reads := 0
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Second); time.Now().Before(end) || reads == 0 || swaps.Load() == 0; {
 		d := openRoot(t, root, Options{})
 		for _, content := range readWhatOpens(t, d) {
 			reads++
@@ -52,9 +52,7 @@ func TestRacerCannotLeadABackupOut(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
-	if reads == 0 || swaps.Load() == 0 {
-		t.Errorf("no race: %d reads, %d swaps", reads, swaps.Load())
-	}
+	t.Logf("%d reads, %d swaps", reads, swaps.Load())
 }
 
 // readWhatOpens returns the names and contents of all that can be opened beneath d, as
