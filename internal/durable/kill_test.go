@@ -87,14 +87,14 @@ func TestKill(t *testing.T) {
 
 // firstWrite is a buffer that closes a channel when something is written to it.
 type firstWrite struct {
-	bytes.Buffer
+	text bytes.Buffer
 	once sync.Once
 	seen chan struct{}
 }
 
 func (w *firstWrite) Write(p []byte) (int, error) {
 	w.once.Do(func() { close(w.seen) })
-	return w.Buffer.Write(p)
+	return w.text.Write(p)
 }
 
 // runAndKill kills a process some time after its start, or after it has reported its first name: a slow machine takes long for that. It
@@ -125,7 +125,7 @@ func runAndKill(t *testing.T, dir string, writing bool, after time.Duration) []s
 	if stderr.Len() > 0 {
 		t.Fatalf("the process failed: %s", stderr.String())
 	}
-	complete := stdout.String()
+	complete := stdout.text.String()
 	complete = complete[:strings.LastIndexByte(complete, '\n')+1]
 	return strings.Fields(complete)
 }
