@@ -17,6 +17,22 @@ const fewLeft = 8
 // lastTimeout is how long a run that was cut off takes for that.
 const lastTimeout = 30 * time.Second
 
+// outlasting returns a context that ends some time after another. The caller cancels it.
+func outlasting(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(by):
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
 // bringLastBack looks whether the sources of the snapshots in gone, which were moved to the trash, have any left: somebody else may have forgotten
 // the others in the same moment, and found these. Then it brings back the newest of the source. Of two that do so the later one sees what both
 // have done. all is what there was before. It returns the snapshots that are back, with an error that wraps ErrLastOfSource.
@@ -25,7 +41,7 @@ func (r *Repo) bringLastBack(ctx context.Context, all []*Snapshot, gone []Snapsh
 	if len(doubtful) == 0 {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+	ctx, cancel := outlasting(ctx, lastTimeout)
 	defer cancel()
 	stand, err := r.listTimes(ctx, r.store, sealed.Snapshot.Prefix)
 	if err != nil {

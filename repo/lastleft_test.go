@@ -1,9 +1,14 @@
 package repo
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/snapkeep/snap/internal/store/mem"
 )
 
 // Two runs that each forget what the other one leaves leave one.
@@ -62,4 +67,36 @@ func TestUndeleteBringsBackWhatItCan(t *testing.T) {
 	if err != nil || len(log) == 0 || log[len(log)-1].What != "undelete" || len(log[len(log)-1].Snapshots) != 2 {
 		t.Errorf("log: %+v, %v", log, err)
 	}
+}
+
+// TestForgetWaitsForASlowListing has a store whose listings take longer than a forget that was cut off takes for one.
+func TestForgetWaitsForASlowListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newLookCounter(mem.New(nil))
+		r := newTestRepo(t, store, Options{})
+		first := mustBack(t, r, "a", files{"x": "1"})
+		mustBack(t, r, "a", files{"x": "2"})
+		store.wait = 2 * lastTimeout
+		mustForget(t, r, ForgetOptions{}, first)
+	})
+}
+
+// TestWhatOutlastsAContextEnds ends a context whose work goes on for a while.
+func TestWhatOutlastsAContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		longer, cancel := outlasting(ctx, lastTimeout)
+		defer cancel()
+		time.Sleep(10 * lastTimeout)
+		end()
+		time.Sleep(lastTimeout - 1)
+		if longer.Err() != nil {
+			t.Error("it ends too early")
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if longer.Err() == nil {
+			t.Error("it does not end")
+		}
+	})
 }

@@ -35,7 +35,7 @@ func (s *meeting) ReadAt(ctx context.Context, name string, p []byte, off int64) 
 		s.mu.Unlock()
 		select {
 		case <-s.met:
-		case <-time.After(time.Minute):
+		case <-time.After(10 * time.Minute):
 			return 0, errors.New("nobody else reads")
 		}
 	}

@@ -306,7 +306,7 @@ func TestSnapshotHoldsNothingOfTheSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = nil
-	for range 100 {
+	for range 10_000 {
 		runtime.GC()
 		select {
 		case <-gone:

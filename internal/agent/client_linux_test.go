@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long tests wait for what has to happen.
-const patience = 90 * time.Second
+const patience = 10 * time.Minute
 
 // client speaks the protocol, question by question.
 type client struct {

@@ -296,7 +296,7 @@ func (v *vault) suffer(w wound) {
 }
 
 // deadline bounds a call of the program, and reading a damaged repository.
-const deadline = 60 * time.Second
+const deadline = 10 * time.Minute
 
 // same reports whether a wound changed nothing.
 func (v *vault) same(wounded *mem.Store) bool {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-const patience = 2 * time.Minute // that a server may take to start on a busy machine
+const patience = 10 * time.Minute // that a server may take to start on a busy machine
 
 // PostgreSQL starts a server that ends with the test, or skips the test if there is none to start. It returns the folder
 // of its socket, as of PGHOST. Everybody on this machine may connect as any user; postgres may do everything.

@@ -12,11 +12,11 @@ import (
 )
 
 // patience is how long Attach looks for a device that nobody else takes.
-const patience = time.Minute
+const patience = 10 * time.Minute
 
 // endPatience is how long what ends a device waits for others to let go of it: a mount namespace that was made while the device was mounted
 // keeps it mounted there until its last process ends.
-const endPatience = 5 * time.Minute
+const endPatience = 10 * time.Minute
 
 // Attach makes a block device of a file and returns its name, and what ends it, which must be called once nothing has the device
 // open any more, and returns when the file can be changed. It skips the test where there are no such devices or it needs root.

@@ -138,7 +138,7 @@ func TestCutInTheMiddleOfTwo(t *testing.T) {
 		return proxytest.Fault{CutAfter: total} // of twice as much, for both
 	})
 	c := parse(t, fields)
-	logins := sshconn.NewLogins()
+	logins := newLogins()
 	defer logins.Close()
 	type end struct {
 		repo *repo.Repo

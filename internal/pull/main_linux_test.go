@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	server "github.com/snapkeep/snap/internal/agent"
 	"github.com/snapkeep/snap/internal/config"
@@ -154,9 +155,16 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
+// newLogins returns a set that a slow sshd does not make log in more often. The caller closes it.
+func newLogins() *sshconn.Logins {
+	l := sshconn.NewLogins()
+	l.SetPatience(10 * time.Minute)
+	return l
+}
+
 // puller pulls sources into a repository.
 func puller(t testing.TB, r *repo.Repo, sources map[string]config.Source) *pull.Puller {
-	logins := sshconn.NewLogins()
+	logins := newLogins()
 	t.Cleanup(logins.Close)
 	return &pull.Puller{Repo: r, Config: &config.Config{Parallel: 4, Sources: sources}, Program: "test", Logins: logins}
 }

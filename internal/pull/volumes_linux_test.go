@@ -116,7 +116,7 @@ func (v *volume) device(t *testing.T, program string) string {
 
 // unmounted tries for a while: a command that was killed may hold it for a moment.
 func (v *volume) unmounted(t *testing.T) {
-	for end := time.Now().Add(time.Minute); exec.Command("umount", v.srv).Run() != nil; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Minute); exec.Command("umount", v.srv).Run() != nil; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Errorf("%s is still in use", v.srv)
 			return

@@ -18,9 +18,6 @@ func (l *Logins) Waiting() (n int) {
 	return n
 }
 
-// SetPatience lets everything take as long as d that a slow machine or server may take. It is called before the first connection.
-func (l *Logins) SetPatience(d time.Duration) { l.linger, l.patience, l.remember, l.grace = d, d, d, d }
-
 // SetLinger changes for how long a connection is kept from here on when its last user goes.
 func (l *Logins) SetLinger(d time.Duration) {
 	l.mu.Lock()

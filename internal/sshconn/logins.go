@@ -81,6 +81,12 @@ func NewLogins() *Logins {
 	return l
 }
 
+// SetPatience lets connections wait as long as d for a next user, for an answer, for the end of a session, and before a server that refused is asked
+// again: for a set that has to use as few logins as can be on a machine however slow. It is called before the first connection.
+func (l *Logins) SetPatience(d time.Duration) {
+	l.linger, l.patience, l.remember, l.grace = d, d, d, d
+}
+
 // Close ends all connections, whatever is under way on them, and waits for what belongs to them.
 func (l *Logins) Close() {
 	l.cancel(errClosed)

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const long = 90 * time.Second // that nothing here takes
+const long = 10 * time.Minute // that nothing here takes
 
 // newLogins returns a set that nothing on a slow machine makes impatient.
 func newLogins(t *testing.T) *sshconn.Logins {

@@ -27,7 +27,7 @@ var flaws = map[string]struct {
 	make func(s *mem.Store) storetest.Store
 }{
 	"overwrites":         {"Taken", func(s *mem.Store) storetest.Store { return overwriting{s} }},
-	"exclusive by luck":  {"Exclusive", func(s *mem.Store) storetest.Store { return racing{s} }},
+	"exclusive by luck":  {"Exclusive", func(s *mem.Store) storetest.Store { return racing{s, &sync.Map{}} }},
 	"keeps partial":      {"FailingReader", func(s *mem.Store) storetest.Store { return keepingPartial{s} }},
 	"takes any size":     {"WrongSize", func(s *mem.Store) storetest.Store { return anySize{s} }},
 	"shows early":        {"InvisibleWhileWritten", func(s *mem.Store) storetest.Store { return showingEarly{s} }},
@@ -80,15 +80,43 @@ func (s overwriting) Create(ctx context.Context, name string, data io.Reader, si
 	return s.Store.Create(ctx, name, data, size)
 }
 
-type racing struct{ *mem.Store }
+// racing looks whether a name is taken before it takes it. Of a name of the part Exclusive the second who has looked lets the first go on, so that
+// there is a race on every machine.
+type racing struct {
+	*mem.Store
+	looks *sync.Map // of *look, by name
+}
+
+// look is what has come of one name.
+type look struct {
+	mu   sync.Mutex    // guards n, and is held while the name is taken: one after the other
+	n    int           // who found it free
+	both chan struct{} // closed when two have
+}
 
 func (s racing) Create(ctx context.Context, name string, data io.Reader, size int64) error {
 	if _, _, err := s.Stat(ctx, name); err == nil {
 		return fs.ErrExist
 	}
-	time.Sleep(10 * time.Millisecond)
+	if strings.HasSuffix(name, "contended") {
+		x, _ := s.looks.LoadOrStore(name, &look{both: make(chan struct{})})
+		l := x.(*look)
+		l.found()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
 	_ = s.Store.Remove(ctx, name)
 	return s.Store.Create(ctx, name, data, size)
+}
+
+// found waits for another one.
+func (l *look) found() {
+	l.mu.Lock()
+	if l.n++; l.n == 2 {
+		close(l.both)
+	}
+	l.mu.Unlock()
+	<-l.both
 }
 
 type keepingPartial struct{ *mem.Store }
