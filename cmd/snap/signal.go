@@ -17,24 +17,23 @@ var errInterrupted = errors.New("interrupted")
 const echoTime = time.Second
 
 // untilSignal returns a context that ends with the first interrupt or termination signal.
-// Once echoTime is over signals do what they do by default, so that a second one kills.
+// Once echoTime is over signals do what they do by default, so that a second one kills. That holds also when stop was called meanwhile: the echo
+// of a signal does not change how a program ends that has done what was to be done.
 func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(done)
-		defer signal.Stop(signals)
 		select {
 		case <-signals:
 			cancel(errInterrupted)
+			close(done)
+			time.Sleep(echoTime)
+			signal.Stop(signals)
 		case <-stopped:
-			return
-		}
-		select {
-		case <-time.After(echoTime):
-		case <-stopped:
+			signal.Stop(signals)
+			close(done)
 		}
 	}()
 	return ctx, func() {
