@@ -60,6 +60,7 @@ type login struct {
 	cancel context.CancelCauseFunc // of the dial
 	ready  chan struct{}           // closed when c and round are known, or err
 	turn   chan struct{}           // taken by who opens a session
+	gone   chan struct{}           // closed when the connection has ended
 	c      *client
 	round  time.Duration // of an answer
 	err    error
@@ -158,7 +159,7 @@ func (l *Logins) take(name string, r route, d *Dialer) (*login, error) {
 	if w.refused != nil && time.Since(w.refusedAt) < l.remember {
 		return nil, w.refused
 	}
-	g := &login{way: w, ready: make(chan struct{}), turn: make(chan struct{}, 1), users: 1, silence: d.opts.Idle}
+	g := &login{way: w, ready: make(chan struct{}), turn: make(chan struct{}, 1), gone: make(chan struct{}), users: 1, silence: d.opts.Idle}
 	ctx, cancel := context.WithCancelCause(l.ctx)
 	g.cancel = cancel
 	w.logins = append(w.logins, g)

@@ -11,6 +11,9 @@ import (
 // errElsewhere says that a session is to be opened on another connection.
 var errElsewhere = errors.New("on another connection")
 
+// errGone says that a connection has ended before it was of any use.
+var errGone = errors.New("the connection has ended")
+
 // open opens a session on a connection that was taken, and counts the user out if there is none. served says that the connection
 // was good for others before: then what fails is tried elsewhere.
 func (l *Logins) open(ctx context.Context, g *login) (s *session, served bool, err error) {
@@ -112,7 +115,7 @@ func (l *Logins) run(ctx context.Context, g *login, s *session, served bool, wha
 }
 
 // await waits for an answer of the server and reports whether there is one. A server that answered others before is not waited
-// for when nothing comes from it.
+// for when nothing comes from it. Nobody waits for an answer on a connection that has ended: none may come, not even an error.
 func (l *Logins) await(ctx context.Context, g *login, served bool, answer <-chan error) (answered bool, err error) {
 	asked := time.Now()
 	tick := time.NewTicker(l.patience / 4)
@@ -123,6 +126,11 @@ func (l *Logins) await(ctx context.Context, g *login, served bool, answer <-chan
 			return true, err
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
+		case <-g.gone:
+			if served {
+				return false, errElsewhere
+			}
+			return false, errGone
 		case <-tick.C:
 			if served && time.Since(asked) > l.patience && g.silent() > l.patience {
 				return false, errElsewhere

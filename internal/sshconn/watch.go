@@ -46,9 +46,8 @@ func (g *login) silent() time.Duration { return time.Since(time.Unix(0, g.c.hear
 // watch waits for the end of a connection, whose users then notice it themselves. It asks a server that is silent whether it is
 // there, once for all who share the connection, and ends it if it answers nothing for as long as they can bear.
 func (l *Logins) watch(g *login) {
-	ended := make(chan struct{})
 	l.group.Go(func() {
-		defer close(ended)
+		defer close(g.gone)
 		_ = g.c.Wait() // for whatever reason
 	})
 	every := l.keepalive / 4
@@ -58,7 +57,7 @@ func (l *Logins) watch(g *login) {
 	last, heard, silent := time.Now(), g.c.heard.Load(), time.Duration(0)
 	for {
 		select {
-		case <-ended:
+		case <-g.gone:
 			l.mu.Lock()
 			l.retire(g)
 			l.end(g)

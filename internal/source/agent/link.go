@@ -628,18 +628,34 @@ func (l *link) resume(conn io.ReadWriteCloser, w *protocol.Writer) error {
 // watch sees to it that an agent that is silent, or does not get on, is noticed.
 func (l *link) watch() {
 	idle, stall := l.s.limits.Idle, l.s.limits.Stall
-	tick := time.NewTicker(max(idle/6, time.Millisecond))
+	every := max(idle/6, time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-l.s.ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-tick.C:
+			now := time.Now()
+			if lost := now.Sub(last) - 2*every; lost > 0 {
+				l.excuse(lost)
+			}
+			last = now
 			if what := l.check(now, idle, stall); what != nil {
 				l.s.broken(what)
 				return
 			}
 		}
+	}
+}
+
+// excuse leaves out time in which this process did not run: nothing was asked, and what came has not been read.
+func (l *link) excuse(lost time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen, l.pinged = l.seen.Add(lost), l.pinged.Add(lost)
+	for _, p := range l.calls {
+		p.progress = p.progress.Add(lost)
 	}
 }
 

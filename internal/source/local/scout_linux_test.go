@@ -80,7 +80,7 @@ func TestBeginFindsTheSame(t *testing.T) {
 	if got := walk(src); !reflect.DeepEqual(got, want) {
 		t.Errorf("%d entries when the listing was cut off, want %d, or others", len(got), len(want))
 	}
-	if after := openFiles(t); after != before {
+	if after := openFiles(t); after > before {
 		t.Errorf("%d files are open, %d were before", after, before)
 	}
 }

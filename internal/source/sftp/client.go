@@ -320,10 +320,11 @@ func (x *call) fill(r *bufio.Reader, size int) error {
 // watch ends a connection on which answers are due and do not come: not a byte for the idle time, or no whole answer for
 // the stall time.
 func (c *client) watch() {
-	tick := time.NewTicker(max(c.idle/8, time.Millisecond))
+	every := max(c.idle/8, time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	heard, since := c.in.Load(), time.Now()
-	for {
+	for last := since; ; last = time.Now() {
 		select {
 		case <-c.ended:
 			return
@@ -331,6 +332,10 @@ func (c *client) watch() {
 		}
 		if n := c.in.Load(); n != heard {
 			heard, since = n, time.Now()
+		}
+		if lost := time.Since(last) - 2*every; lost > 0 { // this process did not run, and has not read what came
+			since = since.Add(lost)
+			c.excuse(lost)
 		}
 		c.mu.Lock()
 		asked, answered := len(c.pending) > 0, c.answered
@@ -343,6 +348,13 @@ func (c *client) watch() {
 			return
 		}
 	}
+}
+
+// excuse leaves out time in which nothing was read.
+func (c *client) excuse(lost time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered = c.answered.Add(lost)
 }
 
 // fail ends the connection; all who wait get the error.
