@@ -89,11 +89,11 @@ func TestWhatOutlastsAContextEnds(t *testing.T) {
 		defer cancel()
 		time.Sleep(10 * lastTimeout)
 		end()
-		time.Sleep(lastTimeout - 1)
+		time.Sleep(lastTimeout - time.Nanosecond)
 		if longer.Err() != nil {
 			t.Error("it ends too early")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if longer.Err() == nil {
 			t.Error("it does not end")
