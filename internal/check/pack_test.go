@@ -143,3 +143,19 @@ func (f flipped) ReadAt(ctx context.Context, name string, p []byte, off int64) (
 	}
 	return n, err
 }
+
+// An index that names another dictionary than the pack's directory leads readers astray, and is damage.
+func TestIndexWithAnotherDictionary(t *testing.T) {
+	store := mem.New(nil)
+	p := storeDictionaries(t, store, 3)
+	for _, back := range []uint16{0, 1, 2} {
+		set, wrong := index.NewSet(), p
+		wrong.Directory = slices.Clone(p.Directory)
+		wrong.Directory[5].Back = back
+		set.Add(wrong)
+		report, err := NewPackReader(store, set, testKeys()).Check(t.Context(), p.Class, p.ID, p.Size)
+		if err != nil || !errors.Is(report.Err, index.ErrCorrupt) || !report.Unknown {
+			t.Errorf("%d before: %v, %+v", back, err, report)
+		}
+	}
+}
