@@ -28,10 +28,10 @@ func TestFindKnowsWhatItCannotRead(t *testing.T) {
 	} {
 		name := "snapshots/" + list[test.damaged].ID.String()
 		decay := func() {
-			end := c.t
-			c.t = list[test.damaged].Time // bits that rot leave the time as it was
+			end := c.now()
+			c.set(list[test.damaged].Time) // bits that rot leave the time as it was
 			flipByte(t, store, name)
-			c.t = end
+			c.set(end)
 		}
 		decay()
 		r := reopen(t, store, c.options())

@@ -62,15 +62,15 @@ func TestLedgerCoversAllInTime(t *testing.T) {
 	covered := 0
 	for day := range 100 {
 		l := openLedger(t, path)
-		for i, p := range l.due(packs, c.t, maxAge, true) {
+		for i, p := range l.due(packs, c.now(), maxAge, true) {
 			if i == 8 { // time is up
 				break
 			}
-			l.note(p.ID, c.t, dataOpened)
+			l.note(p.ID, c.now(), dataOpened)
 		}
 		young := 0
 		for _, p := range packs {
-			if at := l.last(p.ID, true, c.t); at != 0 && c.t.Unix()-at <= int64(maxAge/time.Second) {
+			if at := l.last(p.ID, true, c.now()); at != 0 && c.now().Unix()-at <= int64(maxAge/time.Second) {
 				young++
 			}
 		}
@@ -112,7 +112,7 @@ func TestCheckResumesWithLedger(t *testing.T) {
 	if res.PacksRead != total.Packs-half || res.Coverage.Verified != total.Packs || res.Coverage.VerifiedBytes != res.Coverage.Bytes {
 		t.Errorf("the rest: %+v %+v", res, res.Coverage)
 	}
-	if want := c.t.Add(-time.Hour); !res.Coverage.Oldest.Equal(want) {
+	if want := c.now().Add(-time.Hour); !res.Coverage.Oldest.Equal(want) {
 		t.Errorf("oldest %v, want %v", res.Coverage.Oldest, want)
 	}
 	if res = checkWithLedger(t, r, path, CheckOptions{MaxAge: 10 * time.Hour}); res.PacksRead != 0 {

@@ -5,22 +5,37 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/snapkeep/snap/internal/store/mem"
 )
 
-// clock is a time that tests move.
-type clock struct{ t time.Time }
+// clock is a time that tests move, at times while a run reads it.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time // guarded by mu
+}
 
-func newClock() *clock { return &clock{time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)} }
+func newClock() *clock { return &clock{t: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)} }
 
-func (c *clock) now() time.Time          { return c.t }
-func (c *clock) sleep(d time.Duration)   { c.t = c.t.Add(d) }
+func (c *clock) sleep(d time.Duration)   { c.set(c.now().Add(d)) }
 func (c *clock) options() (o Options)    { o.Now, o.PackSize = c.now, 1<<20; return o }
 func (c *clock) store() *mem.Store       { return mem.New(c.now) }
 func (c *clock) repo(t testing.TB) *Repo { return newTestRepo(t, c.store(), c.options()) }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = t
+}
 
 func mustPrune(t testing.TB, r *Repo, o PruneOptions) *PruneResult {
 	t.Helper()
@@ -100,7 +115,7 @@ func TestPruneWaitsForGraces(t *testing.T) {
 	f2 := randomFiles(2, 30, 50_000)
 	second := mustBack(t, r, "a", f2)
 	mustForget(t, r, ForgetOptions{}, first)
-	if trash, err := r.Trash(t.Context(), Filter{}); err != nil || len(trash) != 1 || trash[0].ID != first.ID || !trash[0].Forgotten.Equal(c.t) {
+	if trash, err := r.Trash(t.Context(), Filter{}); err != nil || len(trash) != 1 || trash[0].ID != first.ID || !trash[0].Forgotten.Equal(c.now()) {
 		t.Errorf("trash: %+v, %v", trash, err)
 	}
 	before := len(packNames(t, r))
@@ -111,7 +126,7 @@ func TestPruneWaitsForGraces(t *testing.T) {
 	c.sleep(2 * 24 * time.Hour)
 	res := mustPrune(t, r, PruneOptions{})
 	if res.DeadPacks == 0 || res.Emptied != 1 || res.RemovedPacks != 0 || len(packNames(t, r)) < before ||
-		!res.WaitingUntil.Equal(c.t.Add(DefaultGracePacks)) {
+		!res.WaitingUntil.Equal(c.now().Add(DefaultGracePacks)) {
 		t.Errorf("after the grace of the trash: %+v", res)
 	}
 	c.sleep(71 * time.Hour)
@@ -242,7 +257,7 @@ func TestPruneRefusesClockSkew(t *testing.T) {
 	mustForget(t, r, ForgetOptions{}, first)
 	for _, skew := range []time.Duration{10 * 365 * 24 * time.Hour, -10 * 365 * 24 * time.Hour, 6 * time.Minute} {
 		o := c.options()
-		o.Now = func() time.Time { return c.t.Add(skew) }
+		o.Now = func() time.Time { return c.now().Add(skew) }
 		before := len(listing(t, r.store))
 		if _, err := reopen(t, r.store, o).Prune(t.Context(), PruneOptions{}); !errors.Is(err, ErrClockSkew) {
 			t.Errorf("skew of %v: %v", skew, err)

@@ -166,7 +166,7 @@ func TestForgetPlanStored(t *testing.T) {
 	r := c.repo(t)
 	for range 5 {
 		for _, name := range []string{"a", "b", "c"} {
-			mustBack(t, r, name, files{"x": name + c.t.String()})
+			mustBack(t, r, name, files{"x": name + c.now().String()})
 		}
 		c.sleep(24 * time.Hour)
 	}

@@ -49,7 +49,7 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 		t.Errorf("all is needed: %d to %d bytes", least, most)
 	}
 	mustForget(t, r, ForgetOptions{}, first)
-	forgotten := c.t
+	forgotten := c.now()
 	s = mustSpace(t, r)
 	held := s.Trash.Bytes
 	if s.Snapshots != 1 || s.TrashSnapshots != 1 || held < all/2 || !s.Trash.From.Equal(forgotten.Add(DefaultGraceTrash)) {
@@ -69,7 +69,7 @@ func TestSpaceFollowsBytesThroughTheirLife(t *testing.T) {
 	}
 	dead := s.Dead.Bytes
 	s = mustSpace(t, r)
-	if s.Waiting.Bytes != dead || !s.Waiting.From.Equal(c.t.Add(DefaultGracePacks)) || s.Dead.Bytes != 0 || s.FreedByPrune() != 0 {
+	if s.Waiting.Bytes != dead || !s.Waiting.From.Equal(c.now().Add(DefaultGracePacks)) || s.Dead.Bytes != 0 || s.FreedByPrune() != 0 {
 		t.Errorf("condemned: %+v", s)
 	}
 	c.sleep(DefaultGracePacks)
@@ -127,7 +127,7 @@ func TestSpaceOfOrphansAndDamage(t *testing.T) {
 	if err := store.Create(t.Context(), name, bytes.NewReader(orphan), int64(len(orphan))); err != nil {
 		t.Fatal(err)
 	}
-	made := c.t
+	made := c.now()
 	s := mustSpace(t, r)
 	if s.Young.Files != 1 || !s.Young.From.Equal(made.Add(24*time.Hour)) || s.Orphans.Files != 0 {
 		t.Errorf("young: %+v", s)

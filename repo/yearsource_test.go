@@ -145,7 +145,7 @@ const (
 
 // file makes a file of n bytes.
 func (w *yearWorld) file(name string, block int, n int64) *yearFile {
-	f := &yearFile{name: name, time: w.clock.t.Unix(), block: block, size: n}
+	f := &yearFile{name: name, time: w.clock.now().Unix(), block: block, size: n}
 	for range (n + int64(block) - 1) / int64(block) {
 		f.blocks = append(f.blocks, w.rng.Uint32())
 	}
@@ -194,7 +194,7 @@ func (w *yearWorld) changeTree(s *yearSource) {
 			at := somewhere(w.rng, len(folder))
 			folder[at] = w.small(folder[at].name)
 		case k < 17 || len(folder) < 2:
-			name := fmt.Sprintf("f%05d-%d", w.rng.IntN(1000), w.clock.t.Unix()+w.rng.Int64N(86400))
+			name := fmt.Sprintf("f%05d-%d", w.rng.IntN(1000), w.clock.now().Unix()+w.rng.Int64N(86400))
 			at, found := slices.BinarySearchFunc(folder, name, func(f *yearFile, name string) int { return cmp.Compare(f.name, name) })
 			if !found {
 				s.folders[i] = slices.Insert(folder, at, w.small(name))
@@ -209,7 +209,7 @@ func (w *yearWorld) changeTree(s *yearSource) {
 // changed returns a copy of the only file of a source, to be changed.
 func (w *yearWorld) changed(s *yearSource) *yearFile {
 	f := *s.folders[0][0]
-	f.blocks, f.time = slices.Clone(f.blocks), w.clock.t.Unix()
+	f.blocks, f.time = slices.Clone(f.blocks), w.clock.now().Unix()
 	s.folders[0][0] = &f
 	return &f
 }
@@ -248,7 +248,7 @@ func (w *yearWorld) changeImage(s *yearSource) {
 
 // changeLogs appends to a log. On Sundays it gets another name, as those before it did, of which eight are kept.
 func (w *yearWorld) changeLogs(s *yearSource) {
-	if w.clock.t.Weekday() == 0 {
+	if w.clock.now().Weekday() == 0 {
 		folder := s.folders[0]
 		fresh := []*yearFile{w.file("app.log", yearLines, 0)}
 		for i, f := range folder[:min(len(folder), 8)] {
