@@ -74,7 +74,7 @@ type RestoreOptions struct {
 	NoSparse bool // writes holes as zeros
 	NoOwner  bool // leaves files to whoever runs the restore
 	NoXattrs bool // sets no extended attributes, with them no ACLs and capabilities
-	NoSync   bool // does not wait until the file system has stored what was restored: for a trial that is thrown away
+	Sync     bool // waits until the file system has stored what was restored, which the system does within the next minute otherwise
 
 	Progress *RestoreProgress // counted up while the restore runs, if not nil
 	// Item is told of each file and folder when it is complete, in no order. Problem is told of
@@ -125,7 +125,7 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 	result, err := restore.Run(ctx, restore.Options{Load: r.renewing(r.loadNear(near, loader)), Renew: r.renewGone(), Store: r.store, Index: r.set, Opener: loader, Root: root, Far: isRemote(r.store),
 		Target: o.Target, Path: cleanPath(o.Path), Include: o.Include, Exclude: o.Exclude,
 		Overwrite: o.Overwrite, Delete: o.Delete, DeleteBelow: savedPaths(s),
-		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs, NoSync: o.NoSync,
+		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs, Sync: o.Sync,
 		Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err != nil {
 		return result, fmt.Errorf("restore snapshot %s: %w", short(s.ID), err)

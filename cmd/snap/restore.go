@@ -17,11 +17,11 @@ import (
 )
 
 type restoreFlags struct {
-	sel                                                    selection
-	target, overwrite                                      string
-	includes, iincludes, includeFiles, iincludeFiles       []string
-	excludes, iexcludes, excludeFiles, iexcludeFiles       []string
-	delete, dryRun, verify, sparse, noOwner, noXattrs, yes bool
+	sel                                                          selection
+	target, overwrite                                            string
+	includes, iincludes, includeFiles, iincludeFiles             []string
+	excludes, iexcludes, excludeFiles, iexcludeFiles             []string
+	delete, dryRun, verify, sparse, noOwner, noXattrs, sync, yes bool
 }
 
 func (f *restoreFlags) register(fs *pflag.FlagSet) {
@@ -41,6 +41,7 @@ func (f *restoreFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.sparse, "sparse", true, "restore holes in files as holes")
 	fs.BoolVar(&f.noOwner, "no-owner", false, "leave the files to whoever runs the restore")
 	fs.BoolVar(&f.noXattrs, "no-xattrs", false, "restore no extended attributes and ACLs")
+	fs.BoolVar(&f.sync, "sync", false, "wait until the file system has stored what was restored")
 	fs.BoolVar(&f.yes, "yes", false, "allow to restore into /")
 	f.sel.register(fs)
 }
@@ -64,10 +65,11 @@ because it knows no difference between upper and lower case: the first one stays
 immutable or append-only in the target (lsattr) stays as it is and is named, unless the
 snapshot has it so too.
 
-What was restored is durable when the restore ends: the file system has stored it. A restore
+As after any copy, the system stores what was restored within the next minute; with --sync
+the restore waits for that. If the power failed before, repeat the restore with
+--overwrite always: files of the right size and time may not hold what they should. A restore
 that was killed may leave files named .snap-restore-... behind, which the next one to the
-same folder removes. If the power failed during a restore, repeat it with
---overwrite always: files of the right size and time may not hold what they should.`,
+same folder removes.`,
 		Example: `  snap restore latest --target /tmp/restored
   snap restore latest:/home/ann/Documents --target ~/Documents
   snap restore 2026-03-01 --target /tmp/x --include '*.conf' --dry-run -v
@@ -110,7 +112,7 @@ func (a *app) restore(ctx context.Context, r *repo.Repo, arg string, f *restoreF
 
 func (a *app) restoreOptions(f *restoreFlags) (repo.RestoreOptions, error) {
 	o := repo.RestoreOptions{Target: f.target, Delete: f.delete, DryRun: f.dryRun, Verify: f.verify,
-		NoSparse: !f.sparse, NoOwner: f.noOwner, NoXattrs: f.noXattrs}
+		NoSparse: !f.sparse, NoOwner: f.noOwner, NoXattrs: f.noXattrs, Sync: f.sync}
 	if f.target == "" {
 		return o, usageError("no folder to restore to").withHint("usage: snap restore SNAPSHOT --target FOLDER")
 	}

@@ -86,7 +86,7 @@ func (b *bench) save(t testing.TB, dir string) pack.ChunkID {
 
 // options restores the folder dir of a tree directly to the target.
 func (b *bench) options(root pack.ChunkID, dir, target string) Options {
-	return Options{Load: b.loader.Load, Store: b.store, Index: b.set, Opener: b.loader, Root: root, Path: strings.TrimPrefix(dir, "/"), Target: target, NoSync: true}
+	return Options{Load: b.loader.Load, Store: b.store, Index: b.set, Opener: b.loader, Root: root, Path: strings.TrimPrefix(dir, "/"), Target: target}
 }
 
 // log notes what a restore tells.

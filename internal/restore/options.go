@@ -139,7 +139,7 @@ type Options struct {
 	NoSparse    bool // writes holes as zeros
 	NoOwner     bool // leaves files to whoever runs the restore
 	NoXattrs    bool // sets no extended attributes
-	NoSync      bool // leaves it to the system when what was restored becomes durable
+	Sync        bool // waits until the file system has stored what was restored
 
 	// Renew, if not nil, brings the Index up to date if a segment could not be read with such an error because its pack is gone, and reports
 	// whether to look there again. It is called from several goroutines.

@@ -27,7 +27,7 @@ func (r *run) changed(path string, kind tree.Kind) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.changes
-	if c.many || r.DryRun || r.NoSync {
+	if c.many || r.DryRun || !r.Sync {
 		return
 	}
 	if c.folders == nil {
@@ -48,7 +48,7 @@ func (r *run) changed(path string, kind tree.Kind) {
 
 // sync makes what was written durable.
 func (r *run) sync() error {
-	if r.DryRun || r.NoSync {
+	if r.DryRun || !r.Sync {
 		return nil
 	}
 	if !r.changes.many {

@@ -33,7 +33,7 @@ func TestRestoreIsDurable(t *testing.T) {
 			disk, at := dir+"/disk", dir+"/target"
 			unmount := mount(t, disk, at+test.below)
 			o := b.options(b.save(t, from), from, at+test.into)
-			o.Overwrite, o.NoSync = OverwriteAlways, false
+			o.Overwrite, o.Sync = OverwriteAlways, true
 			mustRun(t, o)
 			if out, err := exec.Command("cp", "--sparse=always", disk, disk+".copy").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -56,7 +56,7 @@ func TestFilesNobodyMayReadAreDurable(t *testing.T) {
 	}
 	b := newBench()
 	o := b.options(b.save(t, from), from, t.TempDir())
-	o.NoSync = false
+	o.Sync = true
 	mustRun(t, o)
 }
 
