@@ -44,6 +44,7 @@ type yearShape struct {
 	image    int64
 	daily    int     // bytes of log
 	alike    bool    // of the rows of the dump: see yearFile
+	unused   float64 // that a prune may leave
 	most     float64 // that prunes may copy, as a share of what backups write
 }
 
@@ -154,7 +155,7 @@ func (w *yearWorld) forget() {
 
 // prune prunes, and notes what that did.
 func (w *yearWorld) prune() {
-	res, err := w.r.Prune(w.Context(), PruneOptions{})
+	res, err := w.r.Prune(w.Context(), PruneOptions{MaxUnused: w.yearShape.unused})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -238,9 +239,9 @@ func TestCopiedInAYear(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	t.Parallel()
-	shapes := []yearShape{{days: 90, packSize: 1 << 20, tree: 12 << 20, dump: 4 << 20, image: 8 << 20, daily: 100_000, most: 0.02}}
+	shapes := []yearShape{{days: 90, packSize: 1 << 20, tree: 12 << 20, dump: 4 << 20, image: 8 << 20, daily: 100_000, unused: 0.05, most: 0.1}}
 	if os.Getenv("SNAP_LONG_TESTS") != "" {
-		shape := yearShape{days: 400, packSize: 32 << 20, tree: 400 << 20, dump: 64 << 20, image: 128 << 20, daily: 2_000_000, most: 0.04}
+		shape := yearShape{days: 400, packSize: 32 << 20, tree: 400 << 20, dump: 64 << 20, image: 128 << 20, daily: 2_000_000, unused: defaultMaxUnused, most: 0.04}
 		small := shape
 		small.packSize = 4 << 20
 		alike := small
@@ -262,7 +263,7 @@ func copiedInAYear(t *testing.T, shape yearShape) {
 		copied/1e6, 100*float64(copied)/float64(written), restic/1e6, 100*float64(restic)/float64(written))
 	t.Logf("unused in packs that are partly needed, as a share of what is needed: at most %.1f %%, mean %.1f %%; restic's rule: %.1f %%, %.1f %%; all that is stored and not needed, in graces too: mean %.1f %%",
 		100*slices.Max(w.unused), 100*mean(w.unused), 100*slices.Max(w.history.unused), 100*mean(w.history.unused), 100*mean(w.stored))
-	if slices.Max(w.unused) > defaultMaxUnused {
+	if slices.Max(w.unused) > shape.unused {
 		t.Errorf("%.3f are unused after a prune", slices.Max(w.unused))
 	}
 	if share := float64(copied) / float64(written); copied == 0 || share > shape.most {
