@@ -11,6 +11,7 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/compress"
 	"github.com/snapkeep/snap/internal/seal"
+	"github.com/snapkeep/snap/internal/store/faulty"
 	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/pack"
 	"github.com/zeebo/blake3"
@@ -121,27 +122,19 @@ func TestPackWithBrokenDictionaries(t *testing.T) {
 	p := storeDictionaries(t, store, n)
 	set.Add(p)
 	for _, k := range []int{0, n / 4, n - 1} {
-		at := int64(p.Directory[k].Offset + p.Directory[k].Length/2)
-		report, err := NewPackReader(flipped{store, at}, set, testKeys()).Check(t.Context(), p.Class, p.ID, p.Size)
+		flipped := store.Clone()
+		if err := faulty.Rewrite(t.Context(), flipped, pack.Name(p.Class, p.ID), func(b []byte) []byte {
+			b[p.Directory[k].Offset+p.Directory[k].Length/2] ^= 4
+			return b
+		}); err != nil {
+			t.Fatal(err)
+		}
+		report, err := NewPackReader(flipped, set, testKeys()).Check(t.Context(), p.Class, p.ID, p.Size)
 		want := []uint32{p.Directory[k].Offset, p.Directory[n+k].Offset}
 		if err != nil || !errors.Is(report.Err, pack.ErrCorrupt) || report.Unknown || !slices.Equal(report.Bad, want) {
 			t.Errorf("dictionary %d: %v, %+v", k, err, report)
 		}
 	}
-}
-
-// flipped flips a bit of each pack.
-type flipped struct {
-	Store
-	at int64
-}
-
-func (f flipped) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
-	n, err := f.Store.ReadAt(ctx, name, p, off)
-	if i := f.at - off; i >= 0 && i < int64(n) {
-		p[i] ^= 4
-	}
-	return n, err
 }
 
 // An index that names another dictionary than the pack's directory leads readers astray, and is damage.
