@@ -61,9 +61,14 @@ func workInChild(folder string) error {
 	ring := NewContentKeys(o.Secrets, config.ID, func(context.Context, seal.KeyID) ([]byte, error) { return wrapped.Data, nil })
 	box := must(ring.Add(k).Seal(nil, 1, bytes.Repeat([]byte("file data "), 1000)))
 	box = must(o.Secrets.Metadata(config.ID).Seal(box, 2, []byte("a tree")))
+	var text string // what the search must find: the text that the slot was read from is garbage by now
+	if o.Secrets.Role() == RoleFull {
+		text = o.Secrets.identity.String()
+	}
 	fmt.Printf("%s sealed %d bytes\n", o.Secrets.Role(), len(box))
 	io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(ring)
+	runtime.KeepAlive(text)
 	return nil
 }
 
