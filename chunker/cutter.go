@@ -9,6 +9,7 @@ type Cutter struct {
 	params Params
 	mask   uint64 // the bits of a state that are zero at a candidate
 	table  *table
+	wide   *wide // nil if the processor has none
 }
 
 // New returns a Cutter for p. It returns the error of p.Validate.
@@ -20,7 +21,7 @@ func New(p Params) (*Cutter, error) {
 }
 
 func cutterOf(p Params, t *table) *Cutter {
-	return &Cutter{params: p, mask: (1<<p.AverageBits - 1) << nextBits, table: t}
+	return &Cutter{params: p, mask: (1<<p.AverageBits - 1) << nextBits, table: t, wide: newWide(t, p.AverageBits)}
 }
 
 // Like is New for parameters that have the polynomial of c as a rule, which then
@@ -66,6 +67,13 @@ func (c *Cutter) Resume(buf []byte, scanned int, final bool) int {
 // candidate, or 0. It looks at windowSize bytes before shortest, too.
 func (c *Cutter) search(buf []byte, shortest int) int {
 	n := shortest
+	if c.wide != nil { // what is left is shorter than a wide block
+		for block := c.wide.block(); len(buf)-n >= block; n += block {
+			if i := c.wide.firstCandidate(buf[n-windowSize:]); i < block {
+				return n + i
+			}
+		}
+	}
 	for ; len(buf)-n > blockLength; n += blockLength {
 		if i := c.searchBlock(buf, n); i < blockLength {
 			return n + i

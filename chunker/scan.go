@@ -1,5 +1,7 @@
 package chunker
 
+// What follows serves every processor, and the ends of buffers on those with wide lanes.
+//
 // One step of the fingerprint waits for the lookup of the step before, about
 // seven cycles. A candidate depends on 64 bytes only, so six neighbouring lanes
 // of a buffer are searched in turn, and their waits overlap: the six together
