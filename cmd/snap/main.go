@@ -51,20 +51,26 @@ func (c *collector) begin() {
 	}
 }
 
-// atNext lets the collector be set anew after its next collection.
+// atNext lets the collector be set anew after its next collection, for as long as it is this one who sets it.
 func (c *collector) atNext() {
 	runtime.SetFinalizer(&struct{ c *collector }{c}, func(*struct{ c *collector }) {
-		c.work()
-		c.atNext()
+		if c.work() {
+			c.atNext()
+		}
 	})
 }
 
-func (c *collector) work() {
+// work sets the percentage for what is in use, and reports false if that is not for c to say.
+func (c *collector) work() bool {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.set == 0 {
+		return false
+	}
 	c.use(live[0].Value.Uint64())
+	return true
 }
 
 // use sets the percentage for a heap of which live bytes are in use. It is called with mu held.

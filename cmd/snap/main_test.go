@@ -17,6 +17,7 @@ func TestCollectorFollowsWhatIsInUse(t *testing.T) {
 	defer debug.SetGCPercent(before)
 	c := &collector{percent: 31}
 	c.begin()
+	defer c.end()
 	if got := debug.SetMemoryLimit(-1); got != memoryTarget {
 		t.Errorf("the limit is %d", got)
 	}
@@ -48,6 +49,13 @@ func TestCollectorFollowsWhatIsInUse(t *testing.T) {
 	if got := debug.SetGCPercent(100); got != c.set {
 		t.Errorf("the runtime was told %d, want %d", got, c.set)
 	}
+}
+
+// end lets c set nothing any more: it would in the tests that follow, after any collection.
+func (c *collector) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set = 0
 }
 
 // TestSmallHeapsGrowToTheFloor sets the collector for heaps of several sizes: the next collection comes at the floor, or at percent more than is in use.
