@@ -57,7 +57,7 @@ var failures = []struct {
 	{name: "snap.json of another repository", args: []string{"snapshots"}, code: exitDamage, message: `different repositories`,
 		prepare: func(t *testing.T, s *site) {
 			s.change(t, "snap.json", func(data []byte) []byte {
-				return regexp.MustCompile(`"id":"[0-9a-f]{4}`).ReplaceAll(data, []byte(`"id":"5eed`))
+				return regexp.MustCompile(`"id":"[0-9a-f]{32}`).ReplaceAll(data, []byte(`"id":"`+strings.Repeat("5eed", 8)))
 			})
 		}, lossy: true},
 	{name: "no key given", args: []string{"snapshots", "-r", "$REPO"}, code: exitWrongKey, message: `no passphrase or key given`},
