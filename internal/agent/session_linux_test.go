@@ -12,10 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/snapkeep/snap/internal/looptest"
 	"github.com/snapkeep/snap/internal/protocol"
-	"golang.org/x/sys/unix"
 )
 
 func TestAgentReadsOnlyWhatThePolicyAllows(t *testing.T) {
@@ -82,20 +83,12 @@ func TestExcludedRootIsNotRead(t *testing.T) {
 
 // TestDeviceIsReadOnlyIfItIsAskedForAsOne plants a link to a block device below a root.
 func TestDeviceIsReadOnlyIfItIsAskedForAsOne(t *testing.T) {
-	device := ""
-	for _, d := range []string{"/dev/loop0", "/dev/vda", "/dev/sda", "/dev/ram0"} {
-		var st unix.Stat_t
-		if f, err := os.Open(d); err == nil {
-			f.Close()
-			if unix.Stat(d, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK {
-				device = d
-				break
-			}
-		}
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if device == "" {
-		t.Skip("no block device can be opened here")
-	}
+	device, detach := looptest.Attach(t, image, true) // one that others use comes and goes
+	t.Cleanup(detach)
 	dir := t.TempDir()
 	build(t, dir, "file=mine", "planted->"+device)
 	c, _ := start(t, &Policy{Roots: []string{dir}, Devices: []string{device}})
@@ -399,26 +392,26 @@ func TestManyQuestionsAreAnswered(t *testing.T) {
 }
 
 // TestLargeQuestionsWaitTheirTurn asks with many large questions and reads nothing: the agent takes only so many in.
-func TestLargeQuestionsWaitTheirTurn(t *testing.T) {
+func TestLargeQuestionsWaitTheirTurn(t *testing.T) { synctest.Test(t, largeQuestionsWaitTheirTurn) }
+
+func largeQuestionsWaitTheirTurn(t *testing.T) {
 	s := &session{waiting: 1, bytes: maxWaiting - 10, ctx: t.Context(), jobs: make(chan job, 10)}
 	s.room.L = &s.mu
-	done := make(chan bool)
+	done := false
 	go func() {
 		s.dispatch(job{1, 11, nil}, protocol.Read, nil)
-		close(done)
+		done = true
 	}()
-	select {
-	case <-done:
+	synctest.Wait()
+	if done {
 		t.Fatal("a question was taken in though there is no room")
-	case <-time.After(100 * time.Millisecond): // it cannot be told otherwise that nothing happens
 	}
 	s.mu.Lock()
 	s.bytes, s.waiting = 0, 0
 	s.room.Signal()
 	s.mu.Unlock()
-	select {
-	case <-done:
-	case <-time.After(patience):
+	synctest.Wait()
+	if !done {
 		t.Fatal("a question for which there is room was not taken in")
 	}
 	if s.bytes != 11 || s.waiting != 1 || len(s.jobs) != 1 {
