@@ -172,7 +172,7 @@ func TestHooks(t *testing.T) {
 		{"suspicious", "transport: local\npaths: [" + dir + "/state]\n" + all(""), t.Context(), false, []string{"before x", "failure x suspicious made no file was found", "finally x suspicious made no file was found"}, ""},
 		{"a hook fails", good + all(`, ["sh", "-c", "echo no way >&2; exit 4"], ["touch", "`+dir+`/never"]`), t.Context(), false, []string{"before x", "failure x failure", "finally x failure"}, `exit status 4: "no way"`},
 		{"no such hook", good + all(`, ["/no/such"]`), t.Context(), false, []string{"before x", "failure x failure", "finally x failure"}, `/no/such`},
-		{"a hook takes too long", good + all(`, ["sh", "-c", "sleep 1000 & sleep 1000"]`) + "  timeout: 1s\n", t.Context(), false, []string{"before x", "failure x failure", "finally x failure"}, "more than 1s"},
+		{"a hook takes too long", good + all(`, ["sh", "-c", "sleep 1000 & sleep 1000"]`) + "  timeout: 10s\n", t.Context(), false, []string{"before x", "failure x failure", "finally x failure"}, "more than 10s"},
 		{"a hook leaves something in the background", good + all(`, ["sh", "-c", "sleep 7 &"]`), t.Context(), false, []string{"before x", "success x success made", "finally x success made"}, ""},
 		{"cancelled", good + all(""), cancelled, false, []string{"failure x failure", "finally x failure"}, "canceled"},
 		{"no place for the lock", good + all(""), t.Context(), false, []string{"failure x failure", "finally x failure"}, "not a directory"},
