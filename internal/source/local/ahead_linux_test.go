@@ -150,7 +150,7 @@ func TestListedAheadIsTheSame(t *testing.T) {
 			}
 		}
 	}
-	if after := openFiles(t); after != before {
+	if after := openFiles(t); after > before { // what another test has left to the collector may be closed by now
 		t.Errorf("%d files are open, %d were before", after, before)
 	}
 }
