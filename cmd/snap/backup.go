@@ -57,7 +57,11 @@ says where both are. Later ones use it.
 
 Files that cannot be read are named, and the snapshot is marked partial (exit
 code 3). A path that does not exist fails the backup. If a backup is interrupted,
-what it has written is used by the next one.`,
+what it has written is used by the next one.
+
+A path that is given is saved itself whatever pattern, size or marker would leave it out;
+what lies in it is left out as elsewhere. A path that is a link is saved as a link. Links on
+the way to a path are followed, so that they come back as folders.`,
 		Example: `  snap backup ~/Documents
   snap backup /etc /home --exclude '*.tmp' --exclude-caches --tag daily
   snap backup --dry-run -vv ~/Documents

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
 
+	"github.com/snapkeep/snap/internal/filter"
 	"github.com/snapkeep/snap/internal/source/local"
 	"github.com/snapkeep/snap/internal/term"
 	"github.com/snapkeep/snap/internal/tree"
@@ -30,15 +33,7 @@ func (a *app) tellExcluded(o *local.Options) {
 		}
 		return ""
 	}
-	roots, err := absolute(o.Roots)
-	if err != nil {
-		return // the source says the same
-	}
-	kept := slices.DeleteFunc(roots, func(root string) bool { return reason(root, 0) != "" })
-	if len(kept) == 0 {
-		return
-	}
-	o.Roots, o.Exclude, o.ExcludeLargerThan = kept, nil, 0
+	o.Exclude, o.ExcludeLargerThan = nil, 0
 	o.ExcludeFunc = func(path string, st *tree.Stat) bool {
 		size := int64(0)
 		if st.Kind == tree.Regular {
@@ -49,6 +44,21 @@ func (a *app) tellExcluded(o *local.Options) {
 			a.excluded(path, why)
 		}
 		return why != ""
+	}
+}
+
+// warnOfExcluded warns of each root that a pattern matches and that is a folder: patterns hold for what
+// lies in it, so that nothing of that is saved but what another pattern takes out again.
+func (a *app) warnOfExcluded(paths []string, lists []*filter.List) {
+	roots, err := absolute(paths)
+	if err != nil {
+		return // the source says the same
+	}
+	for _, root := range roots {
+		matches := func(l *filter.List) bool { matched, _ := l.MatchPath(root); return matched }
+		if info, err := os.Lstat(root); err == nil && info.IsDir() && slices.ContainsFunc(lists, matches) {
+			a.warn(fmt.Sprintf("an exclude pattern matches %s: the folder is saved, but not what lies in it", term.Name(root)))
+		}
 	}
 }
 

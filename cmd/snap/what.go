@@ -109,7 +109,7 @@ func rootsOf(src *local.Source) func(ctx context.Context) error {
 }
 
 func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
-	o := local.Options{Roots: paths, OneFileSystem: w.oneFileSystem, ExcludeCaches: w.excludeCaches, ExcludeIfPresent: w.excludeIfPresent,
+	o := local.Options{Roots: paths, KeepRoots: true, OneFileSystem: w.oneFileSystem, ExcludeCaches: w.excludeCaches, ExcludeIfPresent: w.excludeIfPresent,
 		ReadSpecial: w.readSpecial, WithAtime: w.withAtime, NoXattrs: w.noXattrs}
 	var patterns []string
 	var err error
@@ -120,7 +120,11 @@ func (a *app) localSource(paths []string, w *whatFlags) (*sourceChoice, error) {
 		if o.ExcludeLargerThan, err = term.ParseSize(w.excludeLargerThan, 1); err != nil {
 			return nil, usageError("--exclude-larger-than: %v", err)
 		}
+		if o.ExcludeLargerThan == 0 {
+			return nil, usageError("--exclude-larger-than: 0 would leave out all but empty files")
+		}
 	}
+	a.warnOfExcluded(paths, o.Exclude)
 	if a.global.verbose > 1 {
 		a.tellExcluded(&o)
 	}

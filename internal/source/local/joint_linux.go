@@ -54,7 +54,7 @@ func (j *joint) List(ctx context.Context) ([]tree.Stat, []source.Problem, error)
 			errs = append(errs, &RootError{Path: joinPath(j.path, name), Err: err})
 			continue
 		}
-		if !j.node.children[name].root || j.wants(&st, &at) {
+		if !j.node.children[name].root || j.wantsRoot(&st, &at) {
 			stats = append(stats, st)
 		}
 	}
@@ -107,7 +107,7 @@ func (j *joint) Look(name string) (tree.Stat, error) {
 	if err := j.lookAt(name, &st, &at); err != nil {
 		return st, &RootError{Path: joinPath(j.path, name), Err: err}
 	}
-	if n.root && !j.wants(&st, &at) {
+	if n.root && !j.wantsRoot(&st, &at) {
 		return st, j.openError(&st, unix.ENOENT)
 	}
 	return st, nil
@@ -120,7 +120,11 @@ func (j *joint) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) 
 	case n == nil:
 		return nil, fmt.Errorf("open %q: %w", joinPath(j.path, st.Name), unix.ENOENT)
 	case n.root:
-		return j.dir.OpenDir(ctx, st)
+		sub, err := j.dir.OpenDir(ctx, st)
+		if d, entered := sub.(*dir); entered {
+			return d.hold(n), nil
+		}
+		return sub, err
 	}
 	sub := &joint{node: n}
 	sub.w = j.w

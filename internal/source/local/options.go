@@ -14,10 +14,15 @@ import (
 // Options say what is read. Only Roots is required.
 type Options struct {
 	// Roots are the files and folders to back up, at least one. A relative path
-	// is taken from the current folder when New is called. What lies in another
-	// root is dropped from the list. Links among the folders that lead to a root are
-	// followed, a root that is a link itself is backed up as a link.
+	// is taken from the current folder when New is called. Links among the folders that
+	// lead to a root are followed, so that one of them is backed up as a folder, also within
+	// another root; a root that is a link itself is backed up as a link.
 	Roots []string
+
+	// KeepRoots keeps roots, and the folders that lead to them, that Exclude, ExcludeFunc or
+	// ExcludeLargerThan would leave out. What lies in them is left out as elsewhere. Without it a
+	// root that Exclude matches is left out.
+	KeepRoots bool
 
 	// Exclude leaves out what one of the lists matches, by absolute path.
 	Exclude []*filter.List
@@ -64,8 +69,8 @@ type Options struct {
 	NoXattrs bool
 }
 
-// cleanRoots returns the roots as absolute paths, rising: those to read, and those
-// that are read anyway because they lie in another one.
+// cleanRoots returns the roots as absolute paths, rising: those that lie in no other one, and
+// those that do.
 func cleanRoots(roots []string) (kept, nested []string, err error) {
 	if len(roots) == 0 {
 		return nil, nil, errors.New("nothing to back up: no root")

@@ -23,13 +23,13 @@ type Source struct {
 	o       Options
 	markers []source.Marker
 	roots   []string       // absolute, rising, none within another
-	nested  []string       // roots within others; their file systems are read too
+	nested  []string       // roots within others
 	top     *node          // what leads to the roots
 	owners  *nss.Names     // of users and groups
 	lists   []*filter.List // those of o.Exclude that are not empty
 }
 
-// node is a root, or a folder above one.
+// node is a root, a folder above one, or both.
 type node struct {
 	root     bool
 	children map[string]*node
@@ -71,8 +71,8 @@ func New(o Options) (*Source, error) {
 			s.lists = append(s.lists, l)
 		}
 	}
-	for _, root := range roots {
-		if !s.excluded(root) {
+	for _, root := range slices.Concat(roots, nested) {
+		if o.KeepRoots || !s.excluded(root) {
 			s.top.add(root)
 		}
 	}
@@ -184,7 +184,7 @@ func (s *Source) open(ctx context.Context, w *walk) (source.Dir, error) {
 	if err != nil {
 		return nil, &RootError{Path: "/", Err: err}
 	}
-	return w.dir(fd, "/", states), nil
+	return w.dir(fd, "/", states).hold(s.top), nil
 }
 
 // follows reports whether a link at path, on the way to a root, may be followed.
