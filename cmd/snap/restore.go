@@ -123,6 +123,9 @@ func (a *app) restoreOptions(f *restoreFlags) (repo.RestoreOptions, error) {
 	if o.Include, _, err = a.lists("include", f.includes, f.includeFiles, f.iincludes, f.iincludeFiles); err != nil {
 		return o, err
 	}
+	if len(o.Include) == 0 && len(f.includes)+len(f.iincludes)+len(f.includeFiles)+len(f.iincludeFiles) > 0 {
+		return o, usageError("--include: there is no pattern in it").withHint("to restore everything, leave it out")
+	}
 	o.Exclude, _, err = a.lists("exclude", f.excludes, f.excludeFiles, f.iexcludes, f.iexcludeFiles)
 	return o, err
 }
