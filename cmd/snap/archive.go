@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,13 +18,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tarDump writes the files of a snapshot as a tar archive.
+// tarDump writes the files of a snapshot as a tar archive. Each folder stands right before what it
+// contains: programs set its time when they have left it.
 type tarDump struct {
+	app  *app
 	repo *repo.Repo
 	base string // the folder that names are relative to
 	w    *tar.Writer
 	seen map[fileNumber]string // first name of files with several
 	left leftOut
+
+	last    string   // the folder whose listing came last
+	pending []folder // those that are not written yet, in path order
+	own     int      // how many of them, from the beginning, lie in the last one
+}
+
+// folder is one that waits to be written.
+type folder struct {
+	path  string
+	entry repo.Entry
 }
 
 // leftOut tells of what could not be read when it was backed up, and counts it.
@@ -62,34 +75,68 @@ type fileNumber struct {
 
 // writeTar returns how many files and folders were left out.
 func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir string, w io.Writer) (leftOut, error) {
-	d := &tarDump{repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}, left: leftOut{app: a}}
-	err := r.WalkListings(ctx, s, dir, func(l repo.Listing) error {
-		d.left.folder(d.base, l)
-		for i := range l.Entries {
-			if err := d.add(ctx, a, relative(d.base, l.Dir, l.Entries[i].Name), &l.Entries[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	d := &tarDump{app: a, repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}, left: leftOut{app: a}, last: dir}
+	err := r.WalkListings(ctx, s, dir, func(l repo.Listing) error { return d.listing(ctx, l) })
+	if err == nil {
+		err = d.folders(ctx, len(d.pending))
+	}
 	if err != nil {
 		return d.left, err
 	}
 	return d.left, d.w.Close()
 }
 
+// listing writes the folders before l, the one that l lists, and all in it that are no folders.
+func (d *tarDump) listing(ctx context.Context, l repo.Listing) error {
+	if l.Dir != d.last {
+		n := slices.IndexFunc(d.pending, func(f folder) bool { return f.path == l.Dir })
+		if err := d.folders(ctx, n+1); err != nil {
+			return err
+		}
+		d.last, d.own = l.Dir, 0
+	}
+	d.left.folder(d.base, l)
+	var below []folder
+	for i := range l.Entries {
+		x := &l.Entries[i]
+		if x.Kind == tree.Directory {
+			below = append(below, folder{strings.TrimPrefix(l.Dir+"/"+x.Name, "/"), *x})
+			continue
+		}
+		if err := d.add(ctx, relative(d.base, l.Dir, x.Name), x); err != nil {
+			return err
+		}
+	}
+	d.pending = slices.Insert(d.pending, d.own, below...)
+	d.own += len(below)
+	return nil
+}
+
+// folders writes the first n pending folders.
+func (d *tarDump) folders(ctx context.Context, n int) error {
+	for i := range d.pending[:n] {
+		f := &d.pending[i]
+		if err := d.add(ctx, relative(d.base, f.path, ""), &f.entry); err != nil {
+			return err
+		}
+	}
+	d.pending = slices.Delete(d.pending, 0, n)
+	return nil
+}
+
 // relative returns the name of an entry below the folder base.
 func relative(base, dir, name string) string {
-	if dir = strings.TrimPrefix(strings.TrimPrefix(dir, base), "/"); dir == "" {
-		return name
+	dir = strings.TrimPrefix(strings.TrimPrefix(dir, base), "/")
+	if dir == "" || name == "" {
+		return dir + name
 	}
 	return dir + "/" + name
 }
 
-func (d *tarDump) add(ctx context.Context, a *app, name string, x *repo.Entry) error {
+func (d *tarDump) add(ctx context.Context, name string, x *repo.Entry) error {
 	h := tarHeader(name, x)
 	if h == nil {
-		a.warn(fmt.Sprintf("%s: a tar archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
+		d.app.warn(fmt.Sprintf("%s: a tar archive cannot hold a %s", term.Name(name), kindName(x.Kind)))
 		return nil
 	}
 	if unreadable(x) {
@@ -120,9 +167,8 @@ func tarHeader(name string, x *repo.Entry) *tar.Header {
 	h := &tar.Header{Name: name, Mode: int64(x.Mode), Uid: int(x.UID), Gid: int(x.GID), Uname: x.User, Gname: x.Group,
 		ModTime: x.ModTime.Std(), Format: tar.FormatPAX, PAXRecords: map[string]string{}}
 	for _, attr := range x.Xattrs {
-		if !strings.Contains(attr.Name, "=") {
-			h.PAXRecords["SCHILY.xattr."+attr.Name] = attr.Value
-		}
+		key, value := tarAttribute(attr)
+		h.PAXRecords[key] = value
 	}
 	switch x.Kind {
 	case tree.Regular:
