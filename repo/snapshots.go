@@ -23,7 +23,7 @@ type SnapshotID = pack.ID
 // Filter selects snapshots. The zero Filter selects all.
 type Filter struct {
 	Hosts   []string   // any of these
-	Tags    [][]string // all of any of these lists
+	Tags    [][]string // all of any of these lists; an empty list stands for snapshots without tags
 	Paths   []string   // all of these
 	Sources []string   // any of these names, or source ids
 	Before  time.Time  // not later than; zero means no limit
@@ -45,6 +45,9 @@ func (f *Filter) matchHost(s *Snapshot) bool {
 
 func (f *Filter) matchTags(s *Snapshot) bool {
 	for _, list := range f.Tags {
+		if len(list) == 0 && len(s.Tags) > 0 {
+			continue
+		}
 		if s.HasTags(list) {
 			return true
 		}

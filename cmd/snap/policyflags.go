@@ -15,6 +15,7 @@ type policyFlags struct {
 	tags    []string
 	overlap bool
 	zone    string
+	flags   *pflag.FlagSet
 }
 
 var (
@@ -26,6 +27,7 @@ var (
 )
 
 func (p *policyFlags) register(f *pflag.FlagSet) {
+	p.flags = f
 	for i, c := range countFlags {
 		f.StringVarP(&p.counts[i], "keep-"+c.name, c.short, "", c.what)
 	}
@@ -45,7 +47,7 @@ func (p *policyFlags) register(f *pflag.FlagSet) {
 func (p *policyFlags) policy() (out repo.Policy, given bool, err error) {
 	counts := []*int{&out.KeepLast, &out.KeepHourly, &out.KeepDaily, &out.KeepWeekly, &out.KeepMonthly, &out.KeepQuarterly, &out.KeepYearly}
 	for i, value := range p.counts {
-		if value == "" {
+		if !p.flags.Changed("keep-" + countFlags[i].name) {
 			continue
 		}
 		given = true
@@ -55,7 +57,7 @@ func (p *policyFlags) policy() (out repo.Policy, given bool, err error) {
 	}
 	spans := []*retention.Duration{&out.KeepWithin, &out.KeepWithinHourly, &out.KeepWithinDaily, &out.KeepWithinWeekly, &out.KeepWithinMonthly, &out.KeepWithinYearly}
 	for i, value := range p.spans {
-		if value == "" {
+		if !p.flags.Changed("keep-within" + spanFlags[i]) {
 			continue
 		}
 		given = true

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -23,13 +24,19 @@ func (s *selection) register(f *pflag.FlagSet) { s.registerShort(f, "H") }
 // registerShort gives --host another letter, or none.
 func (s *selection) registerShort(f *pflag.FlagSet, host string) {
 	f.StringArrayVarP(&s.hosts, "host", host, nil, "only snapshots of this `host` (repeatable)")
-	f.StringArrayVar(&s.tags, "tag", nil, "only snapshots with these `tag[,tag...]` (repeatable)")
+	f.StringArrayVar(&s.tags, "tag", nil, "only snapshots with these `tag[,tag...]`; '' stands for those without tags (repeatable)")
 	f.StringArrayVar(&s.paths, "path", nil, "only snapshots of this `path` (repeatable)")
 	f.StringArrayVar(&s.sources, "source", nil, "only snapshots of this `source`, a name or id (repeatable)")
 }
 
 func (s *selection) filter() repo.Filter {
-	f := repo.Filter{Hosts: s.hosts, Paths: s.paths, Sources: s.sources}
+	f := repo.Filter{Hosts: s.hosts, Sources: s.sources}
+	for _, p := range s.paths {
+		if filepath.IsAbs(p) {
+			p = filepath.Clean(p)
+		}
+		f.Paths = append(f.Paths, p)
+	}
 	for _, list := range s.tags {
 		f.Tags = append(f.Tags, splitTags(list))
 	}
