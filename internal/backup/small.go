@@ -192,7 +192,8 @@ func (r *run) open(ctx context.Context, j *job) (source.File, error) {
 	if err == nil {
 		return f, nil
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	// The program of a stream that does not exist is no file that went away.
+	if sourceError(ctx, err) == nil && errors.Is(err, fs.ErrNotExist) {
 		j.entry.Kind = 0
 		return nil, nil
 	}
