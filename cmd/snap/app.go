@@ -60,7 +60,7 @@ func run(ctx context.Context, s system) int {
 	if isPipe := errors.Is(flushErr, syscall.EPIPE); isPipe && (err == nil || errors.Is(err, syscall.EPIPE)) && ctx.Err() == nil {
 		return exitPipe // as whoever pipes is used to: nothing is said of it
 	} else if !isPipe {
-		err = errors.Join(err, flushErr)
+		err = a.outputError(err, flushErr)
 	}
 	if err == nil {
 		return exitOK
@@ -69,6 +69,16 @@ func run(ctx context.Context, s system) int {
 		err = errInterrupted
 	}
 	return a.report(err)
+}
+
+// outputError adds to the error of a command, if there is one, that of writing what it printed.
+func (a *app) outputError(err, flushErr error) error {
+	if err != nil || flushErr == nil {
+		return errors.Join(err, flushErr)
+	}
+	a.safe = "what else there was to do was done"
+	code, _ := classify(flushErr)
+	return fail(code, "%w", flushErr).withHint("see to it that the output can be written to its end")
 }
 
 // root returns the command line.
@@ -166,8 +176,18 @@ func (a *app) prepare(c *cobra.Command) error {
 	if a.global.quiet && a.global.verbose > 0 {
 		return usageError("--quiet and --verbose exclude each other")
 	}
+	for _, name := range neverEmpty {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			return usageError("--%s has no value", name).withHint("is a variable empty? without the flag, variables and defaults hold")
+		}
+	}
 	return a.startProfiles()
 }
+
+// neverEmpty are flags that name something: without a value they would stand for another place or key than was meant.
+var neverEmpty = []string{"repo", "repository-file", "password-file", "password-command", "identity-file",
+	"from-repo", "from-repository-file", "from-password-file", "from-password-command", "from-identity-file",
+	"new-password-file", "new-password-command", "recipient", "config"}
 
 // safeNote is the annotation of a command that says what is safe when it fails.
 const safeNote = "safe"

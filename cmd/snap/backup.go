@@ -169,6 +169,9 @@ func (a *app) runBackup(ctx context.Context, r *repo.Repo, o repo.BackupOptions,
 	if err != nil {
 		return err
 	}
+	if result.Snapshot != nil && !f.dryRun {
+		a.safe = "snapshot " + shortID(result.Snapshot) + " was made"
+	}
 	if a.global.json {
 		err = a.jsonLine(newBackupSummary(result, f.dryRun))
 	} else {
