@@ -1,11 +1,14 @@
 package sshconn
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -13,6 +16,10 @@ import (
 
 // maxKeyBytes bounds a file with a private key.
 const maxKeyBytes = 1 << 20
+
+// agentPatience is how long an agent may take to tell which keys it has. One that hangs, as one that was forwarded from a machine that has gone,
+// keeps nobody from keys in files.
+const agentPatience = 5 * time.Second
 
 // keys are what a user can be authenticated with.
 type keys struct {
@@ -22,11 +29,12 @@ type keys struct {
 }
 
 // loadKeys collects the keys for a host: those of the agent, then those of
-// files. Close ends the connection to the agent, which signs.
-func loadKeys(t *target) (*keys, error) {
+// files, and before them the certificates for any of these. Close ends the connection to the agent, which signs; so does the end of ctx.
+func loadKeys(ctx context.Context, t *target) (*keys, error) {
 	k := &keys{}
-	fromAgent := k.askAgent(t.agent)
+	fromAgent := k.askAgent(ctx, t.agent)
 	var wanted []ssh.PublicKey
+	certificates := k.loadCertificates(t)
 	for _, name := range t.identities {
 		signer, public, err := loadKey(name)
 		if public != nil {
@@ -42,13 +50,50 @@ func loadKeys(t *target) (*keys, error) {
 		}
 	}
 	if t.onlyIdentities {
+		for _, c := range certificates {
+			wanted = append(wanted, c, c.Key)
+		}
 		fromAgent = onlyOf(fromAgent, append(wanted, publicKeys(k.signers)...))
 	}
 	k.signers = append(fromAgent, k.signers...)
+	k.signers = append(certified(certificates, k.signers), k.signers...)
 	if len(k.signers) == 0 {
 		return nil, errors.Join(fmt.Errorf("%w: %s", ErrRefused, k.reason("there is none")), k.Close())
 	}
 	return k, nil
+}
+
+// loadCertificates reads the certificates of a user: those that the configuration names, and those that lie beside the keys.
+func (k *keys) loadCertificates(t *target) (all []*ssh.Certificate) {
+	names := slices.Clone(t.certificates)
+	for _, name := range t.identities {
+		names = append(names, name+"-cert.pub")
+	}
+	for i, name := range names {
+		public, err := loadPublic(name)
+		c, ok := public.(*ssh.Certificate)
+		switch {
+		case err == nil && ok && c.CertType == ssh.UserCert:
+			all = append(all, c)
+		case err == nil:
+			k.skipped = append(k.skipped, fmt.Sprintf("%s: no certificate of a user", name))
+		case i < len(t.certificates) || !errors.Is(err, os.ErrNotExist):
+			k.skipped = append(k.skipped, err.Error())
+		}
+	}
+	return all
+}
+
+// certified returns signers for certificates whose keys are there.
+func certified(certificates []*ssh.Certificate, signers []ssh.Signer) (all []ssh.Signer) {
+	for _, c := range certificates {
+		for _, s := range onlyOf(signers, []ssh.PublicKey{c.Key}) {
+			if with, err := ssh.NewCertSigner(c, s); err == nil {
+				all = append(all, with)
+			}
+		}
+	}
+	return all
 }
 
 // reason adds why keys were not used.
@@ -65,19 +110,24 @@ func (k *keys) Close() error {
 }
 
 // askAgent returns the keys of the agent, or remembers why there are none.
-func (k *keys) askAgent(socket string) []ssh.Signer {
+func (k *keys) askAgent(ctx context.Context, socket string) []ssh.Signer {
 	if socket == "" {
 		return nil
 	}
-	conn, err := net.Dial("unix", socket)
+	soon, cancel := context.WithTimeoutCause(ctx, agentPatience, fmt.Errorf("no answer after %v", agentPatience))
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(soon, "unix", socket)
 	if err != nil {
 		k.skipped = append(k.skipped, "agent: "+err.Error())
 		return nil
 	}
 	k.agent = conn
+	context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(soon, func() { conn.Close() })
 	signers, err := agent.NewClient(conn).Signers()
+	stop()
 	if err != nil {
-		k.skipped = append(k.skipped, "agent: "+err.Error())
+		k.skipped = append(k.skipped, "agent: "+causeOr(soon, err).Error())
 	}
 	return signers
 }
@@ -85,7 +135,7 @@ func (k *keys) askAgent(socket string) []ssh.Signer {
 // loadKey reads a private key, and the public one beside it if the private one
 // cannot be used: an agent may have it.
 func loadKey(name string) (ssh.Signer, ssh.PublicKey, error) {
-	public := loadPublic(name + ".pub")
+	public, _ := loadPublic(name + ".pub") // it is needed only where an agent has the private one
 	info, err := os.Stat(name)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxKeyBytes) {
 		err = fmt.Errorf("%s is no file with a key", name)
@@ -111,20 +161,24 @@ func loadKey(name string) (ssh.Signer, ssh.PublicKey, error) {
 	return signer, public, nil
 }
 
-func loadPublic(name string) ssh.PublicKey {
+// loadPublic reads a public key or a certificate.
+func loadPublic(name string) (ssh.PublicKey, error) {
 	info, err := os.Stat(name)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxKeyBytes {
-		return nil
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxKeyBytes) {
+		err = fmt.Errorf("%s is no file with a key", name)
+	}
+	if err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	key, _, _, _, err := ssh.ParseAuthorizedKey(data)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return key
+	return key, nil
 }
 
 func publicKeys(signers []ssh.Signer) []ssh.PublicKey {

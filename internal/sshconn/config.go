@@ -21,7 +21,7 @@ const (
 )
 
 // settings are what configuration files say about one host. The first value
-// that is found counts, but for identity files, which add up.
+// that is found counts, but for files of identities and certificates, which add up.
 type settings struct {
 	hostName       string
 	hostKeyAlias   string
@@ -32,6 +32,7 @@ type settings struct {
 	identityAgent  string
 	identitiesOnly string
 	identityFiles  []string
+	certificates   []string
 	userKnown      []string
 	globalKnown    []string
 }
@@ -136,6 +137,8 @@ func (r *configReader) set(keyword string, args []string) {
 	switch keyword {
 	case "identityfile":
 		s.identityFiles = append(s.identityFiles, args[0])
+	case "certificatefile":
+		s.certificates = append(s.certificates, args[0])
 	case "userknownhostsfile":
 		if s.userKnown == nil {
 			s.userKnown = args

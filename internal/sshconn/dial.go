@@ -213,7 +213,7 @@ func (r route) connect(ctx context.Context) (*client, error) {
 
 // connect makes one connection, through another if via is not nil.
 func (t *target) connect(ctx context.Context, via *client) (*client, error) {
-	keys, err := loadKeys(t)
+	keys, err := loadKeys(ctx, t)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package sshconn_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -138,6 +139,11 @@ func TestRefused(t *testing.T) {
 // serveAgent runs an agent with the key that the server accepts.
 func serveAgent(t *testing.T, s *sshdtest.Server, keyFile string) string {
 	t.Helper()
+	return serve(t, s, keyFile, func(a agent.Agent) agent.Agent { return a })
+}
+
+func serve(t *testing.T, s *sshdtest.Server, keyFile string, as func(agent.Agent) agent.Agent) (socket string) {
+	t.Helper()
 	data, err := os.ReadFile(keyFile)
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +156,7 @@ func serveAgent(t *testing.T, s *sshdtest.Server, keyFile string) string {
 	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(s.Home, "agent")
+	socket = filepath.Join(t.TempDir(), "agent")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +170,7 @@ func serveAgent(t *testing.T, s *sshdtest.Server, keyFile string) string {
 			}
 			go func() {
 				defer conn.Close()
-				_ = agent.ServeAgent(ring, conn)
+				_ = agent.ServeAgent(as(ring), conn)
 			}()
 		}
 	}()
@@ -195,6 +201,101 @@ func TestAgent(t *testing.T) {
 	if err := greet(t, s.Address(), opts); !errors.Is(err, sshconn.ErrRefused) {
 		t.Errorf("without the agent: %v", err)
 	}
+}
+
+// TestAgentThatHangs: one that takes connections and says nothing keeps nobody from a key in a file, nor does one that signs nothing from an end.
+func TestAgentThatHangs(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	opts := s.Client()
+	opts.Agent = filepath.Join(s.Home, "hangs")
+	l, err := net.Listen("unix", opts.Agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with a key in a file: %v", err)
+	}
+	opts.Identities = []string{filepath.Join(s.Home, "none")}
+	if err := greet(t, s.Address(), opts); !errors.Is(err, sshconn.ErrRefused) || !strings.Contains(err.Error(), "agent: no answer after 5s") {
+		t.Errorf("without one: %v", err)
+	}
+	key := filepath.Join(s.Home, ".ssh", "id_ed25519")
+	opts.Agent = serve(t, s, key, func(a agent.Agent) agent.Agent { return mute{a, t.Context().Done()} })
+	opts.Timeout = 3 * time.Second
+	if err := greet(t, s.Address(), opts); err == nil || !strings.Contains(err.Error(), "no connection after 3s") {
+		t.Errorf("with an agent that signs nothing: %v", err)
+	}
+}
+
+// mute is an agent that does not answer when it is asked to sign.
+type mute struct {
+	agent.Agent
+	end <-chan struct{}
+}
+
+func (m mute) Sign(ssh.PublicKey, []byte) (*ssh.Signature, error) {
+	<-m.end
+	return nil, errors.ErrUnsupported
+}
+
+// TestCertificate: a key that the server knows by a certificate only, which lies beside the key, or is named; the key may be in an agent.
+func TestCertificate(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	dir := t.TempDir()
+	sshdtest.WriteKey(t, filepath.Join(dir, "authority"), "")
+	authority := parseKey(t, filepath.Join(dir, "authority"))
+	if err := os.WriteFile(filepath.Join(s.Home, "etc", "authorized_keys"), append([]byte("cert-authority "), ssh.MarshalAuthorizedKey(authority.PublicKey())...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "key")
+	certificate := &ssh.Certificate{Key: sshdtest.WriteKey(t, key, ""), CertType: ssh.UserCert, ValidPrincipals: []string{s.User}, ValidBefore: ssh.CertTimeInfinity}
+	if err := certificate.SignCert(rand.Reader, authority); err != nil {
+		t.Fatal(err)
+	}
+	opts := s.Client()
+	opts.Identities = []string{key}
+	if err := greet(t, s.Address(), opts); !errors.Is(err, sshconn.ErrRefused) {
+		t.Errorf("without the certificate: %v", err)
+	}
+	write := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(name, ssh.MarshalAuthorizedKey(certificate), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(dir, "named"))
+	writeConfig(t, s, "config", "CertificateFile "+filepath.Join(dir, "named")+"\n")
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with a certificate that is named: %v", err)
+	}
+	writeConfig(t, s, "config", "IdentitiesOnly yes\n")
+	write(key + "-cert.pub")
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with a certificate beside the key: %v", err)
+	}
+	opts.Agent = serveAgent(t, s, key)
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := greet(t, s.Address(), opts); err != nil {
+		t.Errorf("with the key in an agent: %v", err)
+	}
+}
+
+func parseKey(t *testing.T, name string) ssh.Signer {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParsePrivateKey(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // TestJump goes through two servers to a third.

@@ -29,7 +29,7 @@ func newHostKeys(t *target) (*hostKeys, error) {
 	}
 	var err error
 	if k.check, err = knownhosts.New(k.known...); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrHostKey, err)
+		return nil, fmt.Errorf("%w: no key of any host is known while a line cannot be read: %w", ErrHostKey, err)
 	}
 	return k, nil
 }

@@ -72,6 +72,7 @@ type target struct {
 	jumps           []Address
 	identities      []string // files
 	identitiesGiven bool     // and not the usual ones
+	certificates    []string // files that the configuration names
 	onlyIdentities  bool
 	agent           string // socket
 	known           []string
@@ -186,6 +187,7 @@ func (d *Dialer) fill(t *target, s *settings) {
 		known = append(append(known, user...), global...)
 	}
 	t.identities = t.expandAll(t.identities, d.opts.Home)
+	t.certificates = t.expandAll(s.certificates, d.opts.Home)
 	t.known = t.expandAll(known, d.opts.Home)
 }
 

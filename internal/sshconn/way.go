@@ -15,7 +15,10 @@ func (r route) way() string {
 	for _, t := range r {
 		fmt.Fprintf(&b, "host %q port %d known as %q user %q agent %q only %v given %v\n", t.host, t.port, t.knownAs(), t.user, t.agent, t.onlyIdentities, t.identitiesGiven)
 		for _, name := range t.identities {
-			fmt.Fprintf(&b, "identity %q %s %s\n", name, contentOf(name), contentOf(name+".pub"))
+			fmt.Fprintf(&b, "identity %q %s %s %s\n", name, contentOf(name), contentOf(name+".pub"), contentOf(name+"-cert.pub"))
+		}
+		for _, name := range t.certificates {
+			fmt.Fprintf(&b, "certificate %q %s\n", name, contentOf(name))
 		}
 		for _, name := range t.known {
 			fmt.Fprintf(&b, "known %q %s\n", name, contentOf(name))
