@@ -47,7 +47,7 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 			if good.last != nil {
 				touched = canaries.touched(p.Force)
 			}
-			r.Guard, r.Why = p.check(c, s, good, touched, conn)
+			r.Guard, r.Why = p.check(ctx, c, s, good, touched, conn)
 			if p.Accept {
 				r.Guard = guard.None
 			}
@@ -68,7 +68,7 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 }
 
 // check asks the guards.
-func (p *Puller) check(c *config.Source, s *repo.Snapshot, good *history, touched []string, conn *connected) (guard.Class, string) {
+func (p *Puller) check(ctx context.Context, c *config.Source, s *repo.Snapshot, good *history, touched []string, conn *connected) (guard.Class, string) {
 	now := lookOf(s)
 	now.CanariesTouched = touched
 	if p.Force {
@@ -88,18 +88,48 @@ func (p *Puller) check(c *config.Source, s *repo.Snapshot, good *history, touche
 			found = append(found, guard.Finding{Class: guard.Missing, Why: "root missing: " + root})
 		}
 	}
+	if conn.empty != nil && good.last != nil && !is(c.Guards.AllowEmpty) {
+		for _, root := range conn.empty() {
+			if n := p.entries(ctx, good.last, root); n > 0 {
+				found = append(found, guard.Finding{Class: guard.Missing, Why: fmt.Sprintf("root empty: %s, before %d entries", root, n)})
+			}
+		}
+	}
 	return guard.Worst(found)
 }
 
+// entries returns how many entries a folder has in a snapshot; none if that is not known.
+func (p *Puller) entries(ctx context.Context, s *repo.Snapshot, dir string) int {
+	list, err := p.Repo.ReadDir(ctx, s, dir)
+	if err != nil { // it was no folder, or the snapshot is damaged, which others tell
+		return 0
+	}
+	return len(list)
+}
+
+// lookOf returns a snapshot in figures. Streams are no files where there are others: they come, whatever has become of the files.
 func lookOf(s *repo.Snapshot) *guard.Look {
 	l := &guard.Look{}
 	if x := s.Summary; x != nil {
 		l.Files, l.Bytes, l.Unreadable, l.New, l.Changed, l.Added, l.Packed = x.Files, x.Bytes, x.Unreadable, x.FilesNew, x.FilesChanged, x.DataAdded, x.DataAddedPacked
 	}
+	if n := streams(s); n < len(s.Parts) {
+		l.Files = max(0, l.Files-int64(n))
+	}
 	if s.Origin != nil {
 		l.Machine, l.Mounts = string(s.Origin.Machine), s.Origin.Mounts
 	}
 	return l
+}
+
+// streams returns how many parts of a snapshot are streams.
+func streams(s *repo.Snapshot) (n int) {
+	for _, part := range s.Parts {
+		if part.Kind == snapshot.PartStream {
+			n++
+		}
+	}
+	return n
 }
 
 func percent(p *config.Percent, otherwise float64) float64 {

@@ -108,3 +108,57 @@ func TestForcedPullIsNoAnomaly(t *testing.T) {
 		t.Errorf("a canary that is gone: %q", res.Why)
 	}
 }
+
+// TestEmptyRootIsHeld: a root in which nothing is any more trips a guard beside others that are full, and after a first time in which it was empty it does not.
+func TestEmptyRootIsHeld(t *testing.T) {
+	t.Parallel()
+	full, other, r := t.TempDir(), t.TempDir(), vault(t, repo.CreateOptions{})
+	texts(t, full)
+	if err := os.Mkdir(other+"/deep", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, other+"/deep/note", "a note")
+	paths := "transport: local\npaths: [" + full + ", " + other + "]\n"
+	p := puller(t, r, map[string]config.Source{"x": parse(t, paths)})
+	run := func(what string, want guard.Class, says string) {
+		t.Helper()
+		if res := p.Run(t.Context(), []string{"x"}, nil)[0]; res.Err != nil || res.Guard != want || res.Why != says {
+			t.Errorf("%s: guard %d, %v; %q, want %q", what, res.Guard, res.Err, res.Why, says)
+		}
+	}
+	gone := "root empty: " + other + ", before 1 entries"
+	run("the first", guard.None, "")
+	run("as usual", guard.None, "")
+	if err := os.RemoveAll(other + "/deep"); err != nil {
+		t.Fatal(err)
+	}
+	run("emptied", guard.Missing, gone)
+	run("the day after", guard.Missing, gone)
+	p.Config.Sources["x"] = parse(t, paths+"guards: {allow_empty: true}")
+	run("as is allowed", guard.None, "")
+	p.Config.Sources["x"] = parse(t, paths)
+	run("as it was before", guard.None, "")
+}
+
+// TestDumpsAreNoFiles: a dump that comes hides from nobody that all files are gone.
+func TestDumpsAreNoFiles(t *testing.T) {
+	t.Parallel()
+	s, r := newSite(t, "roots: [ROOT]\nstreams: {dump: {command: [echo, dumped]}}"), vault(t, repo.CreateOptions{})
+	c := s.source(t, "paths: [ROOT]\nstreams: [{name: dump}]")
+	if res := one(t, r, c); res.Err != nil || res.Guard != guard.None {
+		t.Fatalf("%v, %q", res.Err, res.Why)
+	}
+	if err := os.Remove(filepath.Join(s.root, "file")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(s.root, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if res := one(t, r, c); res.Err != nil || res.Guard != guard.Missing || res.Why != "no file was found" {
+		t.Errorf("%v, guard %d, %q", res.Err, res.Guard, res.Why)
+	}
+	dumps := s.source(t, "streams: [{name: dump}]")
+	if res := one(t, vault(t, repo.CreateOptions{}), dumps); res.Err != nil || res.Guard != guard.None {
+		t.Errorf("dumps alone: %v, %q", res.Err, res.Why)
+	}
+}

@@ -119,7 +119,7 @@ func pullDay(t *testing.T, c *config.Source, d *day, all []*repo.Snapshot, now t
 		Origin: &snapshot.Origin{Machine: snapshot.Bytes(d.machine), Mounts: d.mounts}}
 	s.ID = [32]byte{byte(sequence), byte(sequence >> 8)}
 	conn := &connected{missing: func() []string { return d.missing }}
-	class, why := (&Puller{}).check(c, s, good, d.canaries, conn)
+	class, why := (&Puller{}).check(t.Context(), c, s, good, d.canaries, conn)
 	if class != guard.None {
 		s.Marks, s.Why = []string{snapshot.MarkSuspicious}, why
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/snapkeep/snap/internal/config"
-	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/repo"
 )
@@ -88,13 +87,7 @@ func (p *Puller) compare(ctx context.Context, c *config.Source, conn *connected,
 	}
 	v.Files = result.Summary.Files
 	if was := v.Snapshot.Summary; was != nil {
-		streams := int64(0)
-		for _, part := range v.Snapshot.Parts {
-			if part.Kind == snapshot.PartStream {
-				streams++
-			}
-		}
-		v.Gone = max(0, was.Files-streams+v.New+int64(len(v.Missed))-v.Files)
+		v.Gone = max(0, was.Files-int64(streams(v.Snapshot))+v.New+int64(len(v.Missed))-v.Files)
 	}
 	if conn.received != nil {
 		v.In, v.Out = conn.received()

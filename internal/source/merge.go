@@ -51,6 +51,9 @@ func ClockOf(s Source) func() time.Time {
 		}
 		return nil
 	}
+	if w, ok := s.(*Watched); ok {
+		return ClockOf(w.Source)
+	}
 	if c, ok := s.(Clocked); ok {
 		return c.Now
 	}
