@@ -24,6 +24,12 @@ const maxStderrBytes = 2 << 10
 func (d *Dialer) commandLine(flag, what string) []string {
 	argv := append([]string(nil), d.opts.Command...)
 	argv = append(argv, flag)
+	for _, name := range d.opts.Identities {
+		argv = append(argv, "-i", name)
+	}
+	if known := d.opts.KnownHosts; len(known) > 0 { // it is a list of words
+		argv = append(argv, "-o", `UserKnownHostsFile="`+strings.Join(known, `" "`)+`"`, "-o", "GlobalKnownHostsFile=none")
+	}
 	if d.address.Port != 0 {
 		argv = append(argv, "-p", strconv.Itoa(d.address.Port))
 	}
@@ -76,6 +82,19 @@ func (p *process) stop(grace time.Duration) {
 	})
 }
 
+// explain makes an error of how the command ended and what it said. It ends as the remote command did, but with 255 for reasons of its own, with
+// 1 for either, and above 123 as shells and others tell of times and signals, or with 126 and 127 that there is no such program.
+func (p *process) explain(err error) error {
+	err = p.said.explain(p.cmd.Args[0], err)
+	if p.cmd.ProcessState == nil || IsPermanent(err) {
+		return err
+	}
+	if status := p.cmd.ProcessState.ExitCode(); 1 < status && status < 124 || status == 126 || status == 127 {
+		return fmt.Errorf("%w: %w: it ended with status %d", ErrNotRun, err, status)
+	}
+	return err
+}
+
 // commandOutput explains the end of the output by what the command said.
 type commandOutput struct {
 	r interface {
@@ -90,7 +109,7 @@ func (o *commandOutput) Read(p []byte) (int, error) {
 	o.any = o.any || n > 0
 	if err != nil && !o.any {
 		o.process.stop(explainGrace)
-		err = o.process.said.explain(o.process.cmd.Args[0], err)
+		err = o.process.explain(err)
 	}
 	return n, err
 }
@@ -132,7 +151,7 @@ func (t *tail) explain(name string, err error) error {
 		return errors.Join(ErrHostKey, err)
 	case strings.Contains(said, "Permission denied ("):
 		return errors.Join(ErrRefused, err)
-	case strings.Contains(said, "command not found"), strings.Contains(said, "not found\n"), strings.Contains(said, "a password is required"):
+	case strings.Contains(said, "command not found"), strings.Contains(said, "a password is required"):
 		return errors.Join(ErrNotRun, err)
 	}
 	return err

@@ -20,8 +20,8 @@ import (
 // Options are choices for New. The zero value is the default.
 type Options struct {
 	// Command is an external command in place of the client of this package,
-	// such as "ssh" with options. It is run without a shell, with "-s", port,
-	// user, host and subsystem appended. Default none.
+	// such as "ssh" with options. It is run without a shell, with "-s", the files of KnownHosts
+	// and Identities, port, user, host and subsystem appended. Default none.
 	Command []string
 	// Home is the user's home folder. Default that of the process.
 	Home string

@@ -368,6 +368,14 @@ func TestCommand(t *testing.T) {
 	if err := greet(t, s.Address(), with(file("known_hosts"), file("id_ed25519"))); err != nil {
 		t.Errorf("through ssh: %v", err)
 	}
+	given := sshconn.Options{Command: base, KnownHosts: []string{file("known_hosts")}, Identities: []string{file("id_ed25519")}}
+	if err := greet(t, s.Address(), given); err != nil {
+		t.Errorf("with files that are given beside the command: %v", err)
+	}
+	given.KnownHosts = []string{file("none")}
+	if err := greet(t, s.Address(), given); !errors.Is(err, sshconn.ErrHostKey) {
+		t.Errorf("with an unknown host, with files that are given: %v", err)
+	}
 	if err := greet(t, s.Address(), with(file("none"), file("id_ed25519"))); !errors.Is(err, sshconn.ErrHostKey) {
 		t.Errorf("with an unknown host: %v", err)
 	}
@@ -389,12 +397,44 @@ func TestCommandLine(t *testing.T) {
 	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	err := greet(t, sshconn.Address{User: "u", Host: "h", Port: 7}, sshconn.Options{Command: []string{script, "-i", "$(a b)"}})
-	if err == nil {
-		t.Error("a command that ends at once was taken for a server")
+	for _, test := range []struct {
+		opts sshconn.Options
+		want string
+	}{
+		{sshconn.Options{}, "-i\n$(a b)\n-s\n-p\n7\n-l\nu\n--\nh\nsftp\n"},
+		{sshconn.Options{Identities: []string{"/a b", "/c"}, KnownHosts: []string{"/d e", "/f"}},
+			"-i\n$(a b)\n-s\n-i\n/a b\n-i\n/c\n-o\nUserKnownHostsFile=\"/d e\" \"/f\"\n-o\nGlobalKnownHostsFile=none\n-p\n7\n-l\nu\n--\nh\nsftp\n"},
+	} {
+		test.opts.Command = []string{script, "-i", "$(a b)"}
+		if err := greet(t, sshconn.Address{User: "u", Host: "h", Port: 7}, test.opts); err == nil {
+			t.Error("a command that ends at once was taken for a server")
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != test.want {
+			t.Errorf("arguments %q, error %v, want %q", got, err, test.want)
+		}
 	}
-	got, err := os.ReadFile(file)
-	if want := "-i\n$(a b)\n-s\n-p\n7\n-l\nu\n--\nh\nsftp\n"; err != nil || string(got) != want {
-		t.Errorf("arguments %q, error %v, want %q", got, err, want)
+}
+
+// TestCommandStatus: an external command ends as the remote one did.
+func TestCommandStatus(t *testing.T) {
+	t.Parallel()
+	for status, notRun := range map[int]bool{1: false, 60: true, 124: false, 126: true, 127: true, 143: false, 255: false} {
+		err := greet(t, sshconn.Address{Host: "h"}, sshconn.Options{Command: []string{"sh", "-c", fmt.Sprintf("head -c 9 >/dev/null; echo no way >&2; exit %d", status)}})
+		if errors.Is(err, sshconn.ErrNotRun) != notRun || !strings.Contains(fmt.Sprint(err), "no way") {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
+
+// TestNoSubsystem: a server that has no SFTP refuses, and trying again is of no use.
+func TestNoSubsystem(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	d, err := sshconn.New(s.Address(), s.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Dial(t.Context(), "nonesuch"); !errors.Is(err, sshconn.ErrNotRun) || !sshconn.IsPermanent(err) {
+		t.Error(err)
 	}
 }

@@ -3,7 +3,6 @@ package sshconn
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -86,13 +85,13 @@ func (s *session) attend(r *ssh.Request) {
 }
 
 // errNotStarted says that a server does not run what it is asked for.
-var errNotStarted = errors.New("the server refuses")
+var errNotStarted = fmt.Errorf("the server refuses: %w", ErrNotRun)
 
 // run starts what is to run. The error is errNotStarted, or that of the connection.
 func (s *session) run(what start) error {
 	ok, err := s.SendRequest(what.request, true, ssh.Marshal(struct{ What string }{what.what}))
 	if err == nil && !ok {
-		err = fmt.Errorf("%w: %s", errNotStarted, what.request)
+		err = fmt.Errorf("%s: %w", what.request, errNotStarted)
 	}
 	return err
 }
