@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,7 +9,13 @@ import (
 )
 
 // errInterrupted is the cause of a context that a signal ended.
-var errInterrupted = errors.New("interrupted")
+var errInterrupted error = interruption{}
+
+// interruption is a context.Canceled: nobody takes it for a machine that cannot be reached.
+type interruption struct{}
+
+func (interruption) Error() string        { return "interrupted" }
+func (interruption) Is(target error) bool { return target == context.Canceled }
 
 // echoTime is how long behind a signal another one counts as the same: a terminal that closes, and whoever ends a group of
 // processes, sends it twice.
