@@ -62,7 +62,7 @@ type Source struct {
 type SSH struct {
 	Identity   string `yaml:"identity" doc:"file with the private key of the pull"`
 	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts"`
-	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client"`
+	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client; it gets the files above as -i and -o UserKnownHostsFile"`
 	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
 	SFTP       string `yaml:"sftp_command" doc:"for transport sftp: what is run on the source in place of the sftp subsystem, such as: sudo -n /usr/lib/openssh/sftp-server -R"`
 }
@@ -105,9 +105,9 @@ type Guards struct {
 // Hooks are commands on this server, without a shell.
 type Hooks struct {
 	Before       []Command `yaml:"before" doc:"before the pull; one that fails fails it"`
-	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made"`
+	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made; not in a dry run"`
 	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, also because the repository cannot be opened or the configuration is wrong elsewhere, or a suspicious one; SNAP_SOURCE, SNAP_RESULT, SNAP_ERROR and SNAP_WHY tell of it"`
-	Finally      []Command `yaml:"finally" doc:"at the end, whatever happened"`
+	Finally      []Command `yaml:"finally" doc:"at the end, whatever happened; if the pull was killed outright or the power went, at the end of the next one"`
 	Timeout      Duration  `yaml:"timeout" doc:"that one command may take; default 10m"`
 }
 

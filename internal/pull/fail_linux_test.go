@@ -83,3 +83,36 @@ func TestFailRunsTheHooksOfAllSources(t *testing.T) {
 		t.Error("a source that was not to be pulled is told of")
 	}
 }
+
+// TestHooksHearOfLongErrors: a source that says more than a variable can hold keeps nobody from being told.
+func TestHooksHearOfLongErrors(t *testing.T) {
+	t.Parallel()
+	told := filepath.Join(t.TempDir(), "told")
+	c := &config.Config{Sources: map[string]config.Source{"x": {Hooks: config.Hooks{Finally: []config.Command{{"sh", "-c", `printf %s "$SNAP_ERROR" > ` + told}}}}}}
+	if err := pull.Fail(t.Context(), c, []string{"x"}, errors.New("no way: "+strings.Repeat("x\n", 1<<20))); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(told); err != nil || !strings.HasPrefix(string(got), "no way: x x") || len(got) > 17<<10 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// TestDryRunIsNoSuccess: who waits for a sign of success waits for a snapshot.
+func TestDryRunIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir+"/file", "text")
+	p := puller(t, vault(t, repo.CreateOptions{}), map[string]config.Source{"x": parse(t, "transport: local\npaths: ["+dir+"]\nhooks: {before: [touch "+dir+"/before], after_success: [touch "+
+		dir+"/success], finally: [touch "+dir+"/finally]}")})
+	for _, dry := range []bool{true, false} {
+		p.DryRun = dry
+		if res := p.Run(t.Context(), []string{"x"}, nil)[0]; res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		for name, want := range map[string]bool{"before": true, "success": !dry, "finally": true} {
+			if _, err := os.Stat(dir + "/" + name); (err == nil) != want {
+				t.Errorf("dry run %v: %s: %v", dry, name, err)
+			}
+		}
+	}
+}

@@ -14,7 +14,10 @@ import (
 	"github.com/snapkeep/snap/internal/guard"
 )
 
-const hookTail = 2 << 10 // bytes of a hook's output that are kept for its error
+const (
+	hookTail = 2 << 10  // bytes of a hook's output that are kept for its error
+	maxWords = 16 << 10 // bytes of what a variable tells; a program with one of 128 KiB cannot be started
+)
 
 // runHooks runs commands one after another and returns the errors of those that failed. With stop the first that fails
 // is the last that runs.
@@ -79,12 +82,20 @@ func (r *Result) environment() []string {
 		env = append(env, "SNAP_SNAPSHOT="+r.Snapshot.ID.String())
 	}
 	if r.Err != nil {
-		env = append(env, "SNAP_ERROR="+strings.Map(printable, r.Err.Error()))
+		env = append(env, "SNAP_ERROR="+words(r.Err.Error()))
 	}
 	if r.Why != "" {
-		env = append(env, "SNAP_WHY="+strings.Map(printable, r.Why))
+		env = append(env, "SNAP_WHY="+words(r.Why))
 	}
 	return env
+}
+
+// words are what a variable tells: a source that says much keeps no hook from its start.
+func words(s string) string {
+	if len(s) > maxWords {
+		s = s[:maxWords] + "…"
+	}
+	return strings.Map(printable, s)
 }
 
 // printable drops control characters, NUL above all, which no variable can hold.

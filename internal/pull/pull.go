@@ -146,6 +146,9 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result, fai
 		note(runHooks(always, c.Hooks.AfterFailure, timeout, r.environment(), false))
 		return
 	}
+	if p.DryRun {
+		return // whoever is told of successes waits for a snapshot
+	}
 	note(runHooks(always, c.Hooks.AfterSuccess, timeout, r.environment(), false))
 }
 
