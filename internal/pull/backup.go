@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/guard"
 	"github.com/snapkeep/snap/internal/snapshot"
 	"github.com/snapkeep/snap/internal/sshconn"
+	"github.com/snapkeep/snap/internal/tree"
 	"github.com/snapkeep/snap/repo"
 )
 
@@ -61,6 +64,11 @@ func (p *Puller) backup(ctx context.Context, c *config.Source, conn *connected, 
 		return err
 	}
 	r.Snapshot, r.Summary, r.Partial = result.Snapshot, result.Summary, result.Partial
+	if r.Snapshot != nil && conn.roots != nil {
+		for _, root := range p.loose(ctx, r.Snapshot, c.Paths, conn) {
+			r.flaw(fmt.Errorf("%s is a link, and what it leads to is not in the snapshot: name that instead, or as well", root))
+		}
+	}
 	if unreadable != nil {
 		r.flaw(fmt.Errorf("compared with the snapshots that can be read; see snap check: %w", unreadable))
 	}
@@ -88,14 +96,46 @@ func (p *Puller) check(ctx context.Context, c *config.Source, s *repo.Snapshot, 
 			found = append(found, guard.Finding{Class: guard.Missing, Why: "root missing: " + root})
 		}
 	}
-	if conn.empty != nil && good.last != nil && !is(c.Guards.AllowEmpty) {
-		for _, root := range conn.empty() {
-			if n := p.entries(ctx, good.last, root); n > 0 {
-				found = append(found, guard.Finding{Class: guard.Missing, Why: fmt.Sprintf("root empty: %s, before %d entries", root, n)})
-			}
+	return guard.Worst(append(found, p.checkRoots(ctx, c, good, conn)...))
+}
+
+// checkRoots looks for roots in which nothing is any more.
+func (p *Puller) checkRoots(ctx context.Context, c *config.Source, good *history, conn *connected) (found []guard.Finding) {
+	if conn.roots == nil || good.last == nil {
+		return nil
+	}
+	add := func(what, root string) {
+		if n := p.entries(ctx, good.last, root); n > 0 {
+			found = append(found, guard.Finding{Class: guard.Missing, Why: fmt.Sprintf("%s: %s, before a folder with %d entries", what, root, n)})
 		}
 	}
-	return guard.Worst(found)
+	if !is(c.Guards.AllowEmpty) {
+		for _, root := range conn.roots.Empty() {
+			add("root empty", root)
+		}
+	}
+	for _, root := range conn.roots.Links() {
+		add("root is a link", root)
+	}
+	return found
+}
+
+// loose returns the roots that are links to what is not in the snapshot either.
+func (p *Puller) loose(ctx context.Context, s *repo.Snapshot, roots []string, conn *connected) (loose []string) {
+	for _, root := range conn.roots.Links() {
+		x, err := p.Repo.Lookup(ctx, s, root)
+		if err != nil || x.Kind != tree.Symlink {
+			continue // it was a link for a moment
+		}
+		to := path.Clean(x.Target)
+		if !path.IsAbs(to) {
+			to = path.Join(path.Dir(root), to)
+		}
+		if !slices.ContainsFunc(roots, func(r string) bool { return r == to || strings.HasPrefix(to, strings.TrimSuffix(r, "/")+"/") }) {
+			loose = append(loose, root)
+		}
+	}
+	return loose
 }
 
 // entries returns how many entries a folder has in a snapshot; none if that is not known.

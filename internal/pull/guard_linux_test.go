@@ -126,7 +126,7 @@ func TestEmptyRootIsHeld(t *testing.T) {
 			t.Errorf("%s: guard %d, %v; %q, want %q", what, res.Guard, res.Err, res.Why, says)
 		}
 	}
-	gone := "root empty: " + other + ", before 1 entries"
+	gone := "root empty: " + other + ", before a folder with 1 entries"
 	run("the first", guard.None, "")
 	run("as usual", guard.None, "")
 	if err := os.RemoveAll(other + "/deep"); err != nil {
@@ -138,6 +138,46 @@ func TestEmptyRootIsHeld(t *testing.T) {
 	run("as is allowed", guard.None, "")
 	p.Config.Sources["x"] = parse(t, paths)
 	run("as it was before", guard.None, "")
+}
+
+// TestRootThatIsALink: what a link leads to does not come with it. Where a folder was before that is a reason to worry; where it never was one it
+// is told, unless what it leads to is pulled as well.
+func TestRootThatIsALink(t *testing.T) {
+	t.Parallel()
+	dir, r := t.TempDir(), vault(t, repo.CreateOptions{})
+	for _, d := range []string{"a", "b", "was"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, d, "file"), "text of "+d)
+	}
+	for name, to := range map[string]string{"out": "b", "in": dir + "/a/"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pulled := func(names ...string) *pull.Result {
+		paths := make([]string, len(names))
+		for i, name := range names {
+			paths[i] = filepath.Join(dir, name)
+		}
+		return one(t, r, parse(t, "transport: local\npaths: ["+strings.Join(paths, ", ")+"]"))
+	}
+	if res := pulled("a", "in", "was"); res.Err != nil || res.Partial || res.Guard != guard.None {
+		t.Errorf("a link to what is pulled: %+v", res)
+	}
+	if res := pulled("a", "was", "out"); res.Err != nil || !res.Partial || len(res.Problems) != 1 || !strings.HasPrefix(res.Problems[0], dir+"/out is a link") {
+		t.Errorf("a link to elsewhere: %+v", res)
+	}
+	if err := os.Rename(dir+"/was", dir+"/moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("moved", dir+"/was"); err != nil {
+		t.Fatal(err)
+	}
+	if res := pulled("a", "was"); res.Err != nil || res.Guard != guard.Missing || res.Why != "root is a link: "+dir+"/was, before a folder with 1 entries" {
+		t.Errorf("a link in place of a folder: %+v", res)
+	}
 }
 
 // TestDumpsAreNoFiles: a dump that comes hides from nobody that all files are gone.

@@ -41,7 +41,7 @@ func (p *Puller) connectSFTP(ctx context.Context, c *config.Source) (*connected,
 		return s.Close()
 	}
 	watched := source.Watch(s, c.Paths)
-	return &connected{source: watched, empty: watched.Empty, origin: snapshot.Origin{Transport: c.Transport, Reduced: true}, missing: s.Missing, received: s.Received, close: end}, nil
+	return &connected{source: watched, roots: watched, origin: snapshot.Origin{Transport: c.Transport, Reduced: true}, missing: s.Missing, received: s.Received, close: end}, nil
 }
 
 func dialSFTP(c *config.Source, logins *sshconn.Logins) (sftp.Dial, error) {

@@ -37,7 +37,7 @@ type connected struct {
 	agent    *agent.Source // nil for other transports
 	parts    []snapshot.Part
 	missing  func() []string        // roots that are not there, known when the source was read
-	empty    func() []string        // roots in which nothing is, known then
+	roots    *source.Watched        // nil if there are streams only
 	received func() (in, out int64) // bytes on the wire
 	close    func() error
 }
@@ -65,7 +65,7 @@ func connectLocal(c *config.Source) (*connected, error) {
 		return nil, err
 	}
 	watched := source.Watch(src, c.Paths)
-	return &connected{source: watched, empty: watched.Empty, origin: snapshot.Origin{Transport: c.Transport}, close: func() error { return nil }}, nil
+	return &connected{source: watched, roots: watched, origin: snapshot.Origin{Transport: c.Transport}, close: func() error { return nil }}, nil
 }
 
 func patterns(c *config.Source) ([]*filter.List, error) {
@@ -171,7 +171,7 @@ func (p *Puller) connectAgent(ctx context.Context, name string, c *config.Source
 	var sources []source.Source
 	if len(o.Roots)+len(o.Devices) > 0 {
 		watched := source.Watch(s, c.Paths)
-		sources, out.empty = append(sources, watched), watched.Empty
+		sources, out.roots = append(sources, watched), watched
 	}
 	if len(c.Streams) > 0 {
 		streams, parts, err := streamsOf(s, kindsOf(c.Streams, hello.Streams))

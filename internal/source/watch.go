@@ -2,36 +2,44 @@ package source
 
 import (
 	"context"
+	"path"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/snapkeep/snap/internal/tree"
 )
 
-// Watched is a source that remembers which of some folders were listed as empty. It is safe for concurrent use.
+// Watched is a source that remembers which of some paths were empty folders, or links, when they were listed last. It is safe for concurrent use.
 type Watched struct {
 	Source
 	paths []string // without the slash in front
 
-	mu    sync.Mutex // guards empty
+	mu    sync.Mutex // guards what follows
 	empty map[string]bool
+	links map[string]bool
 }
 
-// Watch returns the source, watched in the folders of the absolute paths.
+// Watch returns the source, watched at the absolute paths.
 func Watch(s Source, paths []string) *Watched {
-	w := &Watched{Source: s, empty: map[string]bool{}}
+	w := &Watched{Source: s, empty: map[string]bool{}, links: map[string]bool{}}
 	for _, p := range paths {
 		w.paths = append(w.paths, strings.TrimPrefix(p, "/"))
 	}
 	return w
 }
 
-// Empty returns the paths of the folders that were empty when they were listed last, in the order in which they are watched.
-func (w *Watched) Empty() (paths []string) {
+// Empty returns the paths that were empty folders, in the order in which they are watched.
+func (w *Watched) Empty() (paths []string) { return w.of(w.empty) }
+
+// Links returns the paths that were symbolic links, in the same order.
+func (w *Watched) Links() (paths []string) { return w.of(w.links) }
+
+func (w *Watched) of(set map[string]bool) (paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, p := range w.paths {
-		if w.empty[p] {
+		if set[p] {
 			paths = append(paths, "/"+p)
 		}
 	}
@@ -53,23 +61,28 @@ func (w *Watched) Root(ctx context.Context) (Dir, error) {
 }
 
 // watch returns a folder that is watched, or that leads to one, under watch, and any other as it is.
-func (w *Watched) watch(d Dir, path string) Dir {
+func (w *Watched) watch(d Dir, dir string) Dir {
 	if d == nil {
 		return nil
 	}
 	for _, p := range w.paths {
-		if path == "" || p == path || strings.HasPrefix(p, path+"/") {
-			return &watchedDir{Dir: d, of: w, path: path}
+		if dir == "" || p == dir || strings.HasPrefix(p, dir+"/") {
+			return &watchedDir{Dir: d, of: w, path: dir}
 		}
 	}
 	return d
 }
 
-// note remembers whether a watched folder was empty.
-func (w *Watched) note(path string, empty bool) {
+// note remembers what was in a folder.
+func (w *Watched) note(dir string, list []tree.Stat, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.empty[path] = empty
+	w.empty[dir] = empty
+	for _, p := range w.paths {
+		if parent, name := path.Split(p); strings.TrimSuffix(parent, "/") == dir {
+			w.links[p] = slices.ContainsFunc(list, func(st tree.Stat) bool { return st.Name == name && st.Kind == tree.Symlink })
+		}
+	}
 }
 
 // watchedDir is a folder on the way to watched ones, or one of them.
@@ -82,7 +95,7 @@ type watchedDir struct {
 // List lists the folder.
 func (d *watchedDir) List(ctx context.Context) ([]tree.Stat, []Problem, error) {
 	stats, problems, err := d.Dir.List(ctx)
-	d.of.note(d.path, err == nil && len(stats)+len(problems) == 0)
+	d.of.note(d.path, stats, err == nil && len(stats)+len(problems) == 0)
 	return stats, problems, err
 }
 
