@@ -143,7 +143,12 @@ func (a *app) gatherWish(what string, f *installFlags) (known bool, err error) {
 	if conf, confErr := a.loadConfig(); confErr == nil {
 		if c, ok := conf.Sources[what]; ok {
 			known, address, f.name = true, c.Address, what
-			f.paths, f.devices = append(f.paths, c.Paths...), c.Devices
+			for _, p := range c.Paths {
+				if !slices.Contains(f.paths, p) {
+					f.paths = append(f.paths, p)
+				}
+			}
+			f.devices = c.Devices
 			for _, s := range c.Streams {
 				if !slices.ContainsFunc(f.streams, func(given string) bool { return given == s.Name || strings.HasPrefix(given, s.Name+"=") }) {
 					f.streams = append(f.streams, s.Name)

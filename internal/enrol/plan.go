@@ -131,10 +131,14 @@ func (w Wish) Line() string {
 
 const endOfFile = "END-OF-FILE"
 
-// hereDocument writes a text to a new file beside its place, readable for all, and moves it there.
-func hereDocument(place, mode, text string) string {
-	return fmt.Sprintf("cat > %[1]s.new <<'%[4]s'\n%[3]s\n%[4]s\nchown root:root %[1]s.new\nchmod %[2]s %[1]s.new\nmv -f %[1]s.new %[1]s\n",
-		place, mode, strings.TrimRight(text, "\n"), endOfFile)
+// hereDocument writes a text to a new file beside its place, readable for all, and moves it there if the check, a program with the
+// name of the new file behind it, ends well; none if it is empty.
+func hereDocument(place, mode, text, check string) string {
+	if check != "" {
+		check += " " + place + ".new\n"
+	}
+	return fmt.Sprintf("cat > %[1]s.new <<'%[4]s'\n%[3]s\n%[4]s\nchown root:root %[1]s.new\nchmod %[2]s %[1]s.new\n%[5]smv -f %[1]s.new %[1]s\n",
+		place, mode, strings.TrimRight(text, "\n"), endOfFile, check)
 }
 
 // user has a home that belongs to root, so that nobody who becomes this user can add a key. Its password fits nothing,
@@ -190,9 +194,9 @@ mv -f %[1]s.new %[1]s
 func (w Wish) policy() Step {
 	return Step{Title: "say in " + PolicyFile + " what may be read and run", Script: "set -eu\nmkdir -p " + path.Dir(PolicyFile) + "\nchmod 0755 " + path.Dir(PolicyFile) + "\n" +
 		"[ ! -e " + PolicyFile + " ] || cp -p " + PolicyFile + " " + PolicyFile + ".old\n" +
-		hereDocument(PolicyFile, "0644", w.Policy) + Program + " agent check\n"}
+		hereDocument(PolicyFile, "0644", w.Policy, Program+" agent check --policy")}
 }
 
 func (w Wish) key() Step {
-	return Step{Title: "allow the key of the pull this one command", Script: "set -eu\n" + hereDocument(w.home()+"/.ssh/authorized_keys", "0644", w.Line())}
+	return Step{Title: "allow the key of the pull this one command", Script: "set -eu\n" + hereDocument(w.home()+"/.ssh/authorized_keys", "0644", w.Line(), "")}
 }

@@ -23,9 +23,10 @@ const (
 	wellDone  = "snap-step-done"
 )
 
-// Run runs a script as root, with what upload gives on its standard input, and returns what it printed.
+// Run runs a script as root, with what upload gives on its standard input, and returns what it printed. The first command that fails ends it. It stands in no
+// list with what tells that all was done: in one no command would.
 func (h *Host) Run(ctx context.Context, script string, upload io.Reader) (string, error) {
-	command := "sh -c " + quote("{ "+script+"\n} 2>&1 && echo "+wellDone)
+	command := "sh -c " + quote("exec 2>&1; set -e\n"+script+"\necho "+wellDone)
 	if h.Sudo {
 		command = "sudo -n " + command
 	}
