@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -102,6 +103,9 @@ func (s *Source) checkStreams() error {
 			return at(fmt.Errorf("stream %q stands twice", st.Name), where...)
 		}
 		seen[st.Name] = true
+		if slices.ContainsFunc(slices.Concat(s.Paths, s.Devices), func(p string) bool { return p == "/"+st.Name || strings.HasPrefix(p, "/"+st.Name+"/") }) {
+			return at(fmt.Errorf("stream %q: it lies at the top of the snapshot, where /%s lies already", st.Name, st.Name), where...)
+		}
 		if err := choice("stream "+strconv.Quote(st.Name)+": kind", st.Kind, "", "postgresql", "mysql", "mariadb", "sqlite", "command"); err != nil {
 			return at(err, where...)
 		}

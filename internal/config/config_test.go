@@ -54,6 +54,7 @@ func TestParseRejects(t *testing.T) {
 		{"name as an option", "sources:\n  -a: {address: x, paths: [/srv]}\n", "begin with -"},
 		{"stream with a slash", source("streams: [{name: a/b}]"), `line 5: source "web1": stream "a/b"`},
 		{"stream twice", source("streams: [{name: a}, {name: a}]"), `stream "a" stands twice`},
+		{"stream where a path is", source("streams: [{name: srv}]"), `line 5: source "web1": stream "srv": it lies at the top`},
 		{"unknown kind", source("streams: [{name: a, kind: postgres}]"), `did you mean "postgresql"?`},
 		{"streams without an agent", "sources:\n  here:\n    transport: local\n    streams: [{name: a}]\n", "line 4: source \"here\": streams need the agent"},
 		{"snapshot twice", source("snapshots: [a, a]"), `line 5: source "web1": snapshot "a" stands twice`},
@@ -206,6 +207,34 @@ func TestLoadFolder(t *testing.T) {
 		}
 		if _, err := Load(dir); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: error %v, want one that says %q", name, err, test.says)
+		}
+	}
+}
+
+// TestLoadFolderRefuses: what somebody may take for a part of the configuration is not passed over, and a folder that everybody can write to is none. The
+// hooks of the other files are known all the same.
+func TestLoadFolderRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(dir string) error
+		says  string
+		hooks bool
+	}{
+		"other suffix":   {func(dir string) error { return os.WriteFile(dir+"/b.yml", nil, 0o600) }, "/b.yml: it would not be read: name it b.yaml", true},
+		"large letters":  {func(dir string) error { return os.WriteFile(dir+"/B.YAML", nil, 0o600) }, "/B.YAML: it would not be read: name it B.yaml", true},
+		"folder":         {func(dir string) error { return os.Mkdir(dir+"/b.yaml", 0o700) }, "/b.yaml: it is no file", true},
+		"open to all":    {func(dir string) error { return os.Chmod(dir, 0o777) }, "everybody can put files into it", false},
+		"open to a user": {func(dir string) error { return os.Chmod(dir, 0o775) }, "", true},
+		"leads nowhere":  {func(dir string) error { return os.Symlink("none", dir+"/b.yaml") }, "/b.yaml: no such file", true},
+	} {
+		dir := folder(t, map[string]string{"a.yaml": "sources:\n  web1: {address: web1, paths: [/srv], hooks: {finally: [\"true\"]}}\n"})
+		if err := test.spoil(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(dir); (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, test.says)
+		}
+		if c := Salvage(dir); (len(c.Sources["web1"].Hooks.Finally) == 1) != test.hooks {
+			t.Errorf("%s: hooks %+v", name, c.Sources)
 		}
 	}
 }

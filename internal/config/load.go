@@ -58,8 +58,8 @@ func Parse(data []byte) (*Config, error) {
 	return l.whole, nil
 }
 
-// filesOf returns the files of a configuration, in the order of their names.
-func filesOf(name string) ([]string, error) {
+// filesOf returns the files of a configuration, in the order of their names. With an error about one of them it returns the others.
+func filesOf(name string) (files []string, err error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
@@ -67,20 +67,43 @@ func filesOf(name string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{name}, nil
 	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("%w %s: everybody can put files into it, and they name commands to run: chmod o-w", ErrInvalid, name)
+	}
 	entries, err := os.ReadDir(name)
 	if err != nil {
 		return nil, err
 	}
-	var files []string
+	var bad error
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".yaml") && !strings.HasPrefix(e.Name(), ".") {
-			files = append(files, filepath.Join(name, e.Name()))
+		file := filepath.Join(name, e.Name())
+		mine, err := belongs(file)
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("%w %s: %w", ErrInvalid, file, err)
+		}
+		if mine && err == nil {
+			files = append(files, file)
 		}
 	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("%w: no *.yaml file in %s: %w", ErrInvalid, name, fs.ErrNotExist)
+	if len(files) == 0 && bad == nil {
+		bad = fmt.Errorf("%w: no *.yaml file in %s: %w", ErrInvalid, name, fs.ErrNotExist)
 	}
-	return files, nil
+	return files, bad
+}
+
+// belongs reports whether a file of a folder is one of the configuration. The error is about one that somebody may take for one.
+func belongs(file string) (bool, error) {
+	base, ext := filepath.Base(file), filepath.Ext(file)
+	if strings.HasPrefix(base, ".") || !strings.EqualFold(ext, ".yaml") && !strings.EqualFold(ext, ".yml") {
+		return false, nil
+	}
+	if ext != ".yaml" {
+		return false, fmt.Errorf("it would not be read: name it %s", strings.TrimSuffix(base, ext)+".yaml")
+	}
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return false, errors.New("it is no file")
+	}
+	return true, nil
 }
 
 // read reads a file. One that everybody can write to would let everybody run commands as whoever pulls.

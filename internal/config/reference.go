@@ -18,11 +18,11 @@ commands than pull take the place of the repository, and how it is opened, from 
 environment say so.
 
 It is read strictly: what is not known is an error with file and line. ` + "`snap config validate` checks it, `snap config show`" + `
-tells what holds for each source, and ` + "`snap config schema`" + ` prints a JSON schema for editors. A file that everybody can
-write to is refused: it names commands to run.
+tells what holds for each source, and ` + "`snap config schema`" + ` prints a JSON schema for editors. A file or folder that
+everybody can write to is refused: it names commands to run. So is a folder with *.yml files, which nobody would read.
 
 What stands under ` + "`defaults`" + ` holds for every source that does not say otherwise. Sections are filled field by field; a list
-is taken as a whole, and an empty one (` + "`[]`" + `) is none.
+is taken as a whole, and an empty one (` + "`[]`" + `) is none. ` + "`keep`" + ` is taken as a whole too: what a source says there is all that is kept of it.
 
 Time spans are numbers with s, m, h, d or w: 90s, 15m, 1d12h. Sizes are 500, 20 MB or 3 GiB. Shares are written as 50%.
 Commands are lists of words, ["logger", "-p", "user.err"], or one text that is split at blanks; no shell sees them.

@@ -10,10 +10,7 @@ import (
 // the defaults, and nothing else. It takes none from a file that is no YAML, or that everybody can write to.
 func Salvage(name string) *Config {
 	c := &Config{Parallel: DefaultParallel, Sources: map[string]Source{}}
-	files, err := filesOf(name)
-	if err != nil {
-		return c
-	}
+	files, _ := filesOf(name) // those that there are
 	for _, file := range files {
 		var top yaml.Node
 		data, err := read(file)
