@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/snapkeep/snap/internal/wire"
 )
@@ -295,6 +296,9 @@ func ParseLeaf(page []byte) (*Leaf, error) {
 		if run.Flags > 7 || size > math.MaxInt64 || !ValidPath(path) || (i > 0 && ComparePaths(last, path) >= 0) {
 			r.Failf("run %q", path)
 		}
+		if (i > 0 && run.Flags&RunContinued != 0) || (i < count-1 && run.Flags&RunContinues != 0) {
+			r.Failf("run %q goes on within the page", path)
+		}
 		run.Size = int64(size)
 		l.count += run.Entries
 		l.Runs = append(l.Runs, run)
@@ -540,7 +544,7 @@ func decodeField(field uint64, v *wire.Reader, x *Entry) {
 	switch field {
 	case rareTarget:
 		x.Target = string(v.Next(v.Len()))
-		if len(x.Target) > MaxPath || strings.IndexByte(x.Target, 0) >= 0 {
+		if x.Target == "" || len(x.Target) > MaxPath || strings.IndexByte(x.Target, 0) >= 0 {
 			v.Failf("link target")
 		}
 	case rareRdev:
@@ -569,6 +573,9 @@ func decodeField(field uint64, v *wire.Reader, x *Entry) {
 		x.Marks = Marks(v.Count(math.MaxUint8))
 	case rareProblem:
 		x.Problem = string(v.Next(v.Len()))
+		if !utf8.ValidString(x.Problem) {
+			v.Failf("a problem that is no text")
+		}
 	case rareAccess:
 		x.Access = &Time{v.Varint(), readNsec(v)}
 	}

@@ -3,6 +3,7 @@ package verifier
 import (
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of sections 8 and 12.
@@ -130,6 +131,9 @@ func parseLeaf(page []byte) ([]run, error) {
 		r.files, r.size = in.upTo(n), in.size()
 		if in.err == nil && (r.flags > 7 || !validPath(r.path) || (i > 0 && comparePaths(before, r.path) >= 0)) {
 			in.fail(damaged("run %q behind %q", r.path, before))
+		}
+		if (i > 0 && r.flags&runContinued != 0) || (i < count-1 && r.flags&runContinues != 0) {
+			in.fail(damaged("run %q goes on within the page", r.path))
 		}
 		total, before = total+n, r.path
 		runs, counts = append(runs, r), append(counts, n)
@@ -321,7 +325,7 @@ func parseRare(col *input, entries []entry) {
 func parseField(field uint64, v *input, e *entry) {
 	switch field {
 	case 1:
-		if e.target = string(v.all()); len(e.target) > maxPath || strings.Contains(e.target, "\x00") {
+		if e.target = string(v.all()); e.target == "" || len(e.target) > maxPath || strings.Contains(e.target, "\x00") {
 			v.fail(damaged("link target of %q", e.name))
 		}
 	case 2:
@@ -338,7 +342,9 @@ func parseField(field uint64, v *input, e *entry) {
 	case 6:
 		e.marks = uint64(v.upTo(255))
 	case 7:
-		e.problem = string(v.all())
+		if e.problem = string(v.all()); !utf8.ValidString(e.problem) {
+			v.fail(damaged("a problem that is no text"))
+		}
 	case 8:
 		e.atime = &stamp{v.svarint(), v.upTo(999_999_999)}
 	default:
