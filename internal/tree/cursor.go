@@ -230,9 +230,7 @@ func (c *Cursor) Dir(ctx context.Context, path string) ([]OldRun, error) {
 		if run.Run().Flags&RunContinues == 0 {
 			break
 		}
-		if err := c.advance(ctx); err == io.EOF {
-			return nil, fmt.Errorf("%w: directory %q has no end", ErrCorrupt, path)
-		} else if err != nil {
+		if err := c.advance(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -307,9 +305,25 @@ func (c *Cursor) advance(ctx context.Context) error {
 	if c.run++; c.run < len(c.page.leaf.Runs) {
 		return nil
 	}
+	last := &c.page.leaf.Runs[len(c.page.leaf.Runs)-1]
 	page, err := c.NextPage(ctx)
-	if err == nil {
-		c.page, c.run = page, 0
+	if err == io.EOF && last.Flags&RunContinues != 0 {
+		return fmt.Errorf("%w: directory %q has no end", ErrCorrupt, last.Path)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if first := &page.leaf.Runs[0]; !last.precedes(first) {
+		return fmt.Errorf("%w: directory %q behind %q", ErrCorrupt, first.Path, last.Path)
+	}
+	c.page, c.run = page, 0
+	return nil
+}
+
+// precedes reports whether next, which begins a page, fits behind r, which ends the one before.
+func (r *Run) precedes(next *Run) bool {
+	if r.Flags&RunContinues != 0 {
+		return next.Flags&RunContinued != 0 && next.Path == r.Path
+	}
+	return next.Flags&RunContinued == 0 && ComparePaths(r.Path, next.Path) < 0
 }

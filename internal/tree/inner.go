@@ -87,6 +87,10 @@ func ParseInner(page []byte) (*Inner, error) {
 			r.Failf("child %q behind %q", Join(c.Path, c.Name), Join(last.Path, last.Name))
 			break
 		}
+		if in.Level == 1 && c.Refs.IsZero() != (c.Files == 0) {
+			r.Failf("child %q has %d files and references of some or none", Join(c.Path, c.Name), c.Files)
+			break
+		}
 		in.Children = append(in.Children, c)
 		last = c
 	}

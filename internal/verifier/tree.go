@@ -517,6 +517,9 @@ func parseInner(page []byte) (level int, children []child, err error) {
 		if !validPath(c.path) || (c.name != "" && !validName(c.name)) || c.page == (chunkID{}) || (i > 0 && !before.before(&c)) {
 			return 0, nil, damaged("child %q %q behind %q %q", c.path, c.name, before.path, before.name)
 		}
+		if level == 1 && (c.refs == chunkID{}) != (c.files == 0) {
+			return 0, nil, damaged("child %q %q has %d files and references of some or none", c.path, c.name, c.files)
+		}
 		children, before = append(children, c), c
 	}
 	return level, children, in.end()

@@ -246,6 +246,8 @@ func inners(m *maker) {
 		bad{"cut", "corrupt", "the last byte is missing", cut(low, -1)},
 		bad{"longer", "corrupt", "a byte behind the end", cat(low, 0)},
 		bad{"zero-page", "corrupt", "sixteen zero bytes are no page's id", child(0, text(""), text(""), zero, 1, 0, 0, 0)},
+		bad{"refs-without-files", "corrupt", "a reference page beside a page without regular files", cat(1, 2, 1, 1, 0, text(""), text(""), a, b, 1, 3, 0, 0)},
+		bad{"files-without-refs", "corrupt", "regular files and no reference page", cat(1, 2, 1, 1, 0, text(""), text(""), a, zero, 1, 3, 1, 5)},
 		bad{"shared-over-path", "corrupt", "shares more than the path before has", child(1, text(""), text(""), a, 1, 0, 0, 0)},
 		bad{"out-of-order", "corrupt", "b before a", two(0, text("b"), text(""), a, 1, 0, 0, 0, 0, text("a"), text(""), b, 1, 0, 0, 0)},
 		bad{"equal", "corrupt", "two children that begin at the same place", two(0, text("a"), text("n"), a, 1, 1, 0, 0, 1, text(""), text("n"), b, 1, 1, 0, 0)},
