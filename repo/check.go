@@ -242,15 +242,24 @@ func (r *Repo) checkBytes(ctx context.Context, name string, data []byte) (err er
 			_, err = r.secrets.UnwrapContentKey(key, data)
 		}
 	case fileSettings:
-		_, err = r.records.OpenAny(sealed.Settings, data)
+		_, err = r.openSettings(name, data)
 	case fileIndex:
 		_, err = r.records.Open(sealed.Index, id, data)
 	case fileSnapshot, filePending:
-		_, err = r.records.Open(sealed.Snapshot, id, data)
+		err = opened(r, sealed.Snapshot, id, data, func(id pack.ID, body []byte) (*Snapshot, error) { return decodeSnapshot(id, body, nil) })
 	case fileLabel:
-		_, err = r.records.Open(sealed.Label, id, data)
+		err = opened(r, sealed.Label, id, data, decodeLabel)
 	case filePrune:
-		_, err = r.records.Open(sealed.Prune, id, data)
+		err = opened(r, sealed.Prune, id, data, decodePruneRecord)
+	}
+	return err
+}
+
+// opened opens a record and decodes its body.
+func opened[T any](r *Repo, kind sealed.Kind, id pack.ID, data []byte, decode func(pack.ID, []byte) (T, error)) error {
+	body, err := r.records.Open(kind, id, data)
+	if err == nil {
+		_, err = decode(id, body)
 	}
 	return err
 }

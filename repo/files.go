@@ -78,7 +78,7 @@ func classify(name string) (fileKind, pack.ID) {
 	case "content":
 		return digits(fileContent, rest, 16)
 	case "settings":
-		if len(rest) == 17 && rest[8] == '-' {
+		if _, ok := parseSettingsName(rest); ok {
 			return fileSettings, pack.ID{}
 		}
 	case "log":

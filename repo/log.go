@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/snapkeep/snap/internal/jsonrecord"
 	"github.com/snapkeep/snap/internal/sealed"
 )
 
@@ -88,18 +89,17 @@ func (r *Repo) loadLogEntry(ctx context.Context, name string) (e LogEntry, err e
 	if err != nil {
 		return e, fmt.Errorf("log entry %s: %w", name, err)
 	}
-	return e, decodeRecord("log entry", body, &e, func() int { return e.Version }, logVersion)
+	return e, decodeRecord("log entry", body, &e, logVersion)
 }
 
-// decodeRecord parses the JSON of a record of this package and checks its version.
-func decodeRecord(what string, body []byte, v any, got func() int, known int) error {
-	if err := json.Unmarshal(body, v); err != nil {
+// decodeRecord parses the JSON of a record of this package, whose versions are 1 to known.
+func decodeRecord(what string, body []byte, v any, known int) error {
+	err := jsonrecord.Decode(body, v, known)
+	switch {
+	case errors.Is(err, jsonrecord.ErrNewer):
+		return fmt.Errorf("%s: %w: %v", what, ErrNewer, err)
+	case err != nil:
 		return fmt.Errorf("%s: %w: %v", what, ErrDamaged, err)
-	}
-	if n := got(); n > known {
-		return fmt.Errorf("%s: %w: version %d", what, ErrNewer, n)
-	} else if n < 1 {
-		return fmt.Errorf("%s: %w: version %d", what, ErrDamaged, n)
 	}
 	return nil
 }

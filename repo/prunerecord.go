@@ -138,8 +138,13 @@ func (r *Repo) loadPruneRecord(ctx context.Context, id pack.ID) (*pruneRecord, e
 	if err != nil {
 		return nil, err
 	}
+	return decodePruneRecord(id, body)
+}
+
+// decodePruneRecord decodes the body of a record.
+func decodePruneRecord(id pack.ID, body []byte) (*pruneRecord, error) {
 	p := &pruneRecord{id: id}
-	return p, decodeRecord("prune record", body, p, func() int { return p.Version }, pruneVersion)
+	return p, decodeRecord("prune record", body, p, pruneVersion)
 }
 
 // pruneRecords returns the records that were in the store at the last sync.

@@ -297,7 +297,7 @@ func (r *Repo) loadSession(ctx context.Context, name string) *sessionRecord {
 		return unknown
 	}
 	s := &sessionRecord{}
-	if decodeRecord("session", body, s, func() int { return s.Version }, sessionVersion) != nil {
+	if decodeRecord("session", body, s, sessionVersion) != nil {
 		return unknown
 	}
 	return s

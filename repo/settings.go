@@ -112,19 +112,29 @@ func (r *Repo) loadSettings(ctx context.Context, store sealed.Store, name string
 	if err != nil {
 		return nil, err
 	}
+	s, err := r.openSettings(full, file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", full, err)
+	}
+	return s, nil
+}
+
+// openSettings opens the file of settings that stands under the name full.
+func (r *Repo) openSettings(full string, file []byte) (*Settings, error) {
+	name := strings.TrimPrefix(full, settingsPrefix)
 	if pack.SumID(file).String()[:8] != name[9:] {
-		return nil, fmt.Errorf("%s: %w: its bytes do not match its name", full, ErrDamaged)
+		return nil, fmt.Errorf("%w: its bytes do not match its name", ErrDamaged)
 	}
 	body, err := r.records.OpenAny(sealed.Settings, file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", full, err)
+		return nil, err
 	}
 	s, err := decodeSettings(body)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", full, err)
+		return nil, err
 	}
 	if sequence, _ := parseSettingsName(name); sequence != s.Sequence {
-		return nil, fmt.Errorf("%s: %w: it says sequence %d", full, ErrDamaged, s.Sequence)
+		return nil, fmt.Errorf("%w: it says sequence %d", ErrDamaged, s.Sequence)
 	}
 	return s, nil
 }
@@ -132,15 +142,8 @@ func (r *Repo) loadSettings(ctx context.Context, store sealed.Store, name string
 // decodeSettings parses the JSON of settings and checks their limits.
 func decodeSettings(body []byte) (*Settings, error) {
 	s := &Settings{}
-	var head struct {
-		Version int `json:"version"`
-	}
-	// What a later version holds may not even parse.
-	if err := decodeRecord("settings", body, &head, func() int { return head.Version }, settingsVersion); err != nil {
+	if err := decodeRecord("settings", body, s, settingsVersion); err != nil {
 		return nil, err
-	}
-	if err := json.Unmarshal(body, s); err != nil {
-		return nil, fmt.Errorf("settings: %w: %v", ErrDamaged, err)
 	}
 	if s.Policies == nil {
 		s.Policies = map[SourceID]StoredPolicy{}

@@ -215,13 +215,10 @@ func decodeSnapshot(id pack.ID, body []byte, err error) (*Snapshot, error) {
 		return nil, fmt.Errorf("snapshot %s: %w", short(id), err)
 	}
 	s, err := snapshot.Decode(id, body)
-	if errors.Is(err, snapshot.ErrCorrupt) {
-		return nil, fmt.Errorf("snapshot %s: %w: %w", short(id), ErrDamaged, err)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot %s: %w", short(id), recordError(err))
 	}
-	if errors.Is(err, snapshot.ErrNewer) {
-		return nil, fmt.Errorf("snapshot %s: %w: %w", short(id), ErrNewer, err)
-	}
-	return s, err
+	return s, nil
 }
 
 func (r *Repo) labels(ctx context.Context) ([]*snapshot.Label, error) {
@@ -258,11 +255,28 @@ func (r *Repo) listedLabel(ctx context.Context, id pack.ID) (*snapshot.Label, er
 	if err != nil {
 		return nil, err
 	}
-	l, err := snapshot.DecodeLabel(id, body)
+	l, err := decodeLabel(id, body)
 	if err == nil && r.opts.OneRun {
 		r.decoded.keepLabel(l, len(body))
 	}
 	return l, err
+}
+
+// decodeLabel decodes the body of a label.
+func decodeLabel(id pack.ID, body []byte) (*snapshot.Label, error) {
+	l, err := snapshot.DecodeLabel(id, body)
+	return l, recordError(err)
+}
+
+// recordError adds to an error of package snapshot what it says of the record: ErrDamaged or ErrNewer.
+func recordError(err error) error {
+	switch {
+	case errors.Is(err, snapshot.ErrCorrupt):
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case errors.Is(err, snapshot.ErrNewer):
+		return fmt.Errorf("%w: %w", ErrNewer, err)
+	}
+	return err
 }
 
 func short(id pack.ID) string { return id.String()[:8] }

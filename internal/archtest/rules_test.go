@@ -23,7 +23,8 @@ index: internal/wire pack
 internal/parity: pack
 internal/keyring: internal/seal pack
 internal/sealed: internal/compress internal/record internal/seal pack
-internal/snapshot: pack
+internal/jsonrecord:
+internal/snapshot: internal/jsonrecord pack
 internal/tree: internal/wire pack
 internal/inode: internal/tree
 
@@ -57,7 +58,7 @@ internal/check: index internal/compress internal/seal internal/tree pack
 internal/prune: index internal/chunks internal/seal internal/tree pack
 internal/inspect: index internal/chunks internal/keyring internal/seal internal/sealed internal/store pack
 
-repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/keyring internal/nss internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
+repo: chunker index internal/backup internal/check internal/chunks internal/compress internal/filter internal/jsonrecord internal/keyring internal/nss internal/parity internal/prune internal/record internal/restore internal/retention internal/seal internal/sealed internal/snapshot internal/source internal/source/iofs internal/source/local internal/source/stream internal/store internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/tree pack
 internal/config: internal/filter
 internal/enrol: internal/sshconn
 internal/pull: chunker internal/config internal/enrol internal/filter internal/guard internal/protocol internal/snapshot internal/source internal/source/agent internal/source/dump internal/source/local internal/source/sftp internal/source/stream internal/sshconn internal/tree repo

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/snapkeep/snap/internal/jsonrecord"
 	"github.com/snapkeep/snap/pack"
 	"github.com/zeebo/blake3"
 )
@@ -57,7 +58,7 @@ func SourceIDOf(name string) (id SourceID) {
 type Bytes string
 
 type encodedBytes struct {
-	B64 string `json:"b64"`
+	B64 *string `json:"b64"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -65,7 +66,8 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 	if utf8.ValidString(string(b)) {
 		return json.Marshal(string(b))
 	}
-	return json.Marshal(encodedBytes{base64.StdEncoding.EncodeToString([]byte(b))})
+	text := base64.StdEncoding.EncodeToString([]byte(b))
+	return json.Marshal(encodedBytes{&text})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -75,7 +77,13 @@ func (b *Bytes) UnmarshalJSON(data []byte) error {
 		if err := json.Unmarshal(data, &e); err != nil {
 			return err
 		}
-		raw, err := base64.StdEncoding.DecodeString(e.B64)
+		if e.B64 == nil {
+			return errors.New("a byte string without b64")
+		}
+		raw, err := base64.StdEncoding.Strict().DecodeString(*e.B64)
+		if err == nil && (utf8.Valid(raw) || strings.ContainsAny(*e.B64, "\r\n")) {
+			err = errors.New("a byte string in another form than its own")
+		}
 		*b = Bytes(raw)
 		return err
 	}
@@ -225,7 +233,7 @@ func (s *Snapshot) Encode(random io.Reader) ([]byte, error) {
 // Decode parses a record's body.
 func Decode(id pack.ID, body []byte) (*Snapshot, error) {
 	s := &Snapshot{ID: id}
-	if err := decodeVersioned(body, s, func() int { return s.Version }); err != nil {
+	if err := decodeVersioned(body, s, "time", "source", "source_name", "sequence", "root"); err != nil {
 		return nil, err
 	}
 	if _, err := s.RootID(); err != nil {
@@ -234,17 +242,31 @@ func Decode(id pack.ID, body []byte) (*Snapshot, error) {
 	if s.Time.IsZero() || s.Source == (SourceID{}) {
 		return nil, fmt.Errorf("%w: no time or no source", ErrCorrupt)
 	}
+	if err := s.checkNames(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
-func decodeVersioned(body []byte, v any, got func() int) error {
-	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("%w: %v", ErrCorrupt, err)
+// checkNames refuses what is no name of a file where one stands.
+func (s *Snapshot) checkNames() error {
+	for _, list := range [][]string{s.Index, s.Prune, {s.Previous, s.Parent, s.Original}} {
+		for _, name := range list {
+			if _, err := pack.ParseID(name); name != "" && err != nil {
+				return fmt.Errorf("%w: %v", ErrCorrupt, err)
+			}
+		}
 	}
-	if n := got(); n > version {
-		return fmt.Errorf("%w: version %d", ErrNewer, n)
-	} else if n < 1 {
-		return fmt.Errorf("%w: version %d", ErrCorrupt, n)
+	return nil
+}
+
+func decodeVersioned(body []byte, v any, required ...string) error {
+	err := jsonrecord.Decode(body, v, version, required...)
+	switch {
+	case errors.Is(err, jsonrecord.ErrNewer):
+		return fmt.Errorf("%w: %v", ErrNewer, err)
+	case err != nil:
+		return fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
 	return nil
 }
@@ -272,7 +294,7 @@ func (l *Label) Encode() ([]byte, error) {
 // DecodeLabel parses a label's body.
 func DecodeLabel(id pack.ID, body []byte) (*Label, error) {
 	l := &Label{ID: id}
-	if err := decodeVersioned(body, l, func() int { return l.Version }); err != nil {
+	if err := decodeVersioned(body, l, "snapshot", "counter"); err != nil {
 		return nil, err
 	}
 	if _, err := pack.ParseID(l.Snapshot); err != nil {

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"sort"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // snapshot is what the verifier needs of a snapshot record, section 9.
@@ -49,8 +51,38 @@ func parseSnapshot(id string, body []byte) (*snapshot, error) {
 	if s.sourceName, err = byteString(o["source_name"]); err != nil {
 		return nil, err
 	}
-	s.tags, err = may[[]string](o, "tags")
-	return s, err
+	if s.tags, err = may[[]string](o, "tags"); err != nil {
+		return nil, err
+	}
+	return s, checkNames(o)
+}
+
+// checkNames refuses what is no name of a file where one stands.
+func checkNames(o object) error {
+	var names []string
+	for _, member := range []string{"previous", "parent", "original"} {
+		if _, ok := o[member]; !ok {
+			continue
+		}
+		name, err := need[string](o, member)
+		if err != nil {
+			return err
+		}
+		names = append(names, name)
+	}
+	for _, member := range []string{"index", "prune"} {
+		list, err := may[[]string](o, member)
+		if err != nil {
+			return err
+		}
+		names = append(names, list...)
+	}
+	for _, name := range names {
+		if _, ok := parseHex(name, 32); !ok {
+			return damaged("%.80q in the place of a name", name)
+		}
+	}
+	return nil
 }
 
 // byteString decodes a byte string in JSON: text, or {"b64":"…"}.
@@ -67,9 +99,9 @@ func byteString(raw json.RawMessage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return "", damaged("base64: %v", err)
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") || utf8.Valid(b) {
+		return "", damaged("base64 of a byte string: %.80q, %v", text, err)
 	}
 	return string(b), nil
 }

@@ -44,6 +44,19 @@ func snapshots(m *maker) {
 		bad{"source-short", "corrupt", "31 digits", changed(snapshotText, "0102030405060708090a0b0c0d0e0f10", "0102030405060708090a0b0c0d0e0f1")},
 		bad{"sequence-negative", "corrupt", "a negative number", changed(snapshotText, `"sequence":7`, `"sequence":-7`)},
 		bad{"time-malformed", "corrupt", "no time by RFC 3339", changed(snapshotText, "2024-02-29T12:00:00.000000005Z", "2024-02-30T12:00:00Z")},
+		bad{"version-2-other-members", "newer", "a later version, whose members are of other types", changed(string(changed(snapshotText, `"version":1`, `"version":2`)), `"sequence":7`, `"sequence":"x"`)},
+		bad{"sequence-missing", "corrupt", "no sequence", changed(snapshotText, `"sequence":7,`, ``)},
+		bad{"source-name-missing", "corrupt", "no name of the source", changed(snapshotText, `"source_name":"host:/home",`, ``)},
+		bad{"source-name-null", "corrupt", "null for the name of the source", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":null`)},
+		bad{"member-twice", "corrupt", "a member stands twice", changed(snapshotText, `"sequence":7`, `"sequence":7,"sequence":7`)},
+		bad{"other-case", "corrupt", "names of members match by case", changed(snapshotText, `"root"`, `"Root"`)},
+		bad{"no-utf-8", "corrupt", "not UTF-8", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":"host:`+"\xff"+`"`)},
+		bad{"parent-short", "corrupt", "63 digits of the parent", changed(snapshotText, `"sequence":7`, `"sequence":7,"parent":"`+sixtyFour[1:]+`"`)},
+		bad{"index-short", "corrupt", "63 digits of an index file", changed(snapshotText, `"sequence":7`, `"sequence":7,"index":["`+sixtyFour[1:]+`"]`)},
+		bad{"bytes-of-text", "corrupt", "base64 of what is text", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":{"b64":"YWI="}`)},
+		bad{"bytes-not-shortest", "corrupt", "base64 with bits behind the last byte", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":{"b64":"Yf9="}`)},
+		bad{"bytes-of-two-lines", "corrupt", "base64 with a line break", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":{"b64":"Yf8=\n"}`)},
+		bad{"bytes-missing", "corrupt", "no base64 at all", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":{}`)},
 		bad{"bytes-malformed", "corrupt", "no base64", changed(snapshotText, `"source_name":"host:/home"`, `"source_name":{"b64":"*"}`)},
 	)
 }
@@ -62,6 +75,10 @@ func labels(m *maker) {
 		bad{"snapshot-missing", "corrupt", "no snapshot", changed(label, `"snapshot":"`+sixtyFour+`",`, ``)},
 		bad{"snapshot-short", "corrupt", "63 digits", changed(label, sixtyFour, sixtyFour[1:])},
 		bad{"counter-negative", "corrupt", "a negative number", changed(label, `"counter":3`, `"counter":-3`)},
+		bad{"version-2-other-members", "newer", "a later version, whose members are of other types", changed(string(changed(label, `"version":1`, `"version":2`)), `"note":"keep"`, `"note":7`)},
+		bad{"counter-missing", "corrupt", "no counter", changed(label, `"counter":3,`, ``)},
+		bad{"member-twice", "corrupt", "a member stands twice", changed(label, `"pin":true`, `"pin":true,"pin":false`)},
+		bad{"no-utf-8", "corrupt", "not UTF-8", changed(label, `"keep"`, `"`+"\xff"+`"`)},
 		bad{"pin-text", "corrupt", "a text in place of true or false", changed(label, `"pin":true`, `"pin":"true"`)},
 	)
 }
