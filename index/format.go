@@ -10,7 +10,6 @@ import (
 
 // Limits of the format (docs/format.md section 12).
 const (
-	MaxFileSize   = 64 << 20  // bytes of an index file as it is stored
 	MaxBodySize   = 256 << 20 // bytes of its body
 	MaxPacks      = 100_000   // packs in an index file
 	plainVersion  = 1         // of a file in which no segment has a dictionary

@@ -48,6 +48,14 @@ var (
 	Session  = Kind{seal.KindSession, "sessions/", 64 << 10}
 )
 
+// MaxFile returns how long a file of the kind is at most, in bytes.
+func (k Kind) MaxFile() int64 {
+	if k.Box == seal.KindIndex {
+		return 64 << 20 // and its body four times as much
+	}
+	return int64(k.Limit) + 1024
+}
+
 // Records stores and loads the records of one repository. It is safe for concurrent
 // use.
 type Records struct {
@@ -78,6 +86,9 @@ func (r *Records) Seal(k Kind, body []byte) (pack.ID, []byte, error) {
 	if err != nil {
 		return pack.ID{}, nil, err
 	}
+	if int64(len(box)) > k.MaxFile() {
+		return pack.ID{}, nil, fmt.Errorf("file of %d bytes in %s is over the limit of %d", len(box), k.Prefix, k.MaxFile())
+	}
 	return pack.SumID(box), box, nil
 }
 
@@ -104,6 +115,9 @@ func (r *Records) Open(k Kind, id pack.ID, file []byte) ([]byte, error) {
 
 // OpenAny opens a file whose name says nothing about its bytes.
 func (r *Records) OpenAny(k Kind, file []byte) ([]byte, error) {
+	if int64(len(file)) > k.MaxFile() {
+		return nil, fmt.Errorf("%w: %d bytes are over the limit of %d", ErrCorrupt, len(file), k.MaxFile())
+	}
 	plain, err := r.key.Open(nil, k.Box, file)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -133,7 +147,7 @@ func (r *Records) load(ctx context.Context, store Store, k Kind, id pack.ID) ([]
 	if k == Index {
 		first = firstReadIndex
 	}
-	file, err := readFile(ctx, store, name, int64(k.Limit)+1024, first)
+	file, err := readFile(ctx, store, name, k.MaxFile(), first)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/snapkeep/snap/internal/seal"
@@ -66,5 +68,18 @@ func TestTooLargeARecordIsRefused(t *testing.T) {
 	r := records(mem.New(nil))
 	if _, err := r.Save(t.Context(), sealed.Label, make([]byte, sealed.Label.Limit+1)); err == nil {
 		t.Error("saved")
+	}
+}
+
+// TestTooLargeAnIndexFileIsRefused makes one whose body is within its limit, and which does not become smaller.
+func TestTooLargeAnIndexFileIsRefused(t *testing.T) {
+	r := records(mem.New(nil))
+	body := make([]byte, sealed.Index.MaxFile())
+	rand.NewChaCha8([32]byte{1}).Read(body)
+	if _, _, err := r.Seal(sealed.Index, body); err == nil {
+		t.Error("sealed")
+	}
+	if _, err := r.OpenAny(sealed.Index, append(body, 0)); !errors.Is(err, sealed.ErrCorrupt) || !strings.Contains(err.Error(), "over the limit") {
+		t.Errorf("a file of a byte more than the limit: %v", err)
 	}
 }
