@@ -27,7 +27,7 @@ func (r *Repository) Verify(out io.Writer) error {
 		kind   byte
 		limit  int
 	}{{"trash", boxSnapshot, 4 << 20}, {"pending", boxSnapshot, 4 << 20}, {"index", boxIndex, 256 << 20}, {"log", boxLog, 4 << 20},
-		{"prune", boxPrune, 64 << 20}, {"settings", boxSettings, 4 << 20}, {"sessions", boxSession, 4 << 20}} {
+		{"prune", boxPrune, 64 << 20}, {"settings", boxSettings, 4 << 20}, {"sessions", boxSession, 64 << 10}} {
 		r.records(c.folder, c.kind, c.limit, func(name string, body []byte) error { return checkRecord(c.folder, name, body) })
 	}
 	r.checkContentKeys()

@@ -141,7 +141,7 @@ func (w *walker) run(r *run) {
 		delete(w.expected, r.path)
 	}
 	for i := range r.entries {
-		if e := &r.entries[i]; e.kind == kindDir && e.marks&unreadable == 0 {
+		if e := &r.entries[i]; e.kind == kindDir {
 			w.expected[join(r.path, e.name)] = true
 		}
 	}
