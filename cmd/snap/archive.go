@@ -29,8 +29,8 @@ type tarDump struct {
 	left leftOut
 
 	last    string   // the folder whose listing came last
-	pending []folder // those that are not written yet, in path order
-	own     int      // how many of them, from the beginning, lie in the last one
+	inLast  []folder // those that lie in it
+	pending []folder // the others that are not written yet, the next one at the end
 }
 
 // folder is one that waits to be written.
@@ -78,7 +78,7 @@ func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir 
 	d := &tarDump{app: a, repo: r, base: dir, w: tar.NewWriter(w), seen: map[fileNumber]string{}, left: leftOut{app: a}, last: dir}
 	err := r.WalkListings(ctx, s, dir, func(l repo.Listing) error { return d.listing(ctx, l) })
 	if err == nil {
-		err = d.folders(ctx, len(d.pending))
+		err = d.foldersTo(ctx, "")
 	}
 	if err != nil {
 		return d.left, err
@@ -89,38 +89,39 @@ func (a *app) writeTar(ctx context.Context, r *repo.Repo, s *repo.Snapshot, dir 
 // listing writes the folders before l, the one that l lists, and all in it that are no folders.
 func (d *tarDump) listing(ctx context.Context, l repo.Listing) error {
 	if l.Dir != d.last {
-		n := slices.IndexFunc(d.pending, func(f folder) bool { return f.path == l.Dir })
-		if err := d.folders(ctx, n+1); err != nil {
+		if err := d.foldersTo(ctx, l.Dir); err != nil {
 			return err
 		}
-		d.last, d.own = l.Dir, 0
+		d.last = l.Dir
 	}
 	d.left.folder(d.base, l)
-	var below []folder
 	for i := range l.Entries {
 		x := &l.Entries[i]
 		if x.Kind == tree.Directory {
-			below = append(below, folder{strings.TrimPrefix(l.Dir+"/"+x.Name, "/"), *x})
+			d.inLast = append(d.inLast, folder{strings.TrimPrefix(l.Dir+"/"+x.Name, "/"), *x})
 			continue
 		}
 		if err := d.add(ctx, relative(d.base, l.Dir, x.Name), x); err != nil {
 			return err
 		}
 	}
-	d.pending = slices.Insert(d.pending, d.own, below...)
-	d.own += len(below)
 	return nil
 }
 
-// folders writes the first n pending folders.
-func (d *tarDump) folders(ctx context.Context, n int) error {
-	for i := range d.pending[:n] {
-		f := &d.pending[i]
+// foldersTo writes the pending folders up to the one at path; all of them if none is.
+func (d *tarDump) foldersTo(ctx context.Context, path string) error {
+	slices.Reverse(d.inLast)
+	d.pending, d.inLast = append(d.pending, d.inLast...), nil
+	for n := len(d.pending); n > 0; n-- {
+		f := &d.pending[n-1]
 		if err := d.add(ctx, relative(d.base, f.path, ""), &f.entry); err != nil {
 			return err
 		}
+		d.pending = d.pending[:n-1]
+		if f.path == path {
+			break
+		}
 	}
-	d.pending = slices.Delete(d.pending, 0, n)
 	return nil
 }
 
