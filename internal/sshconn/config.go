@@ -21,7 +21,7 @@ const (
 )
 
 // settings are what configuration files say about one host. The first value
-// that is found counts, but for files of identities and certificates, which add up.
+// that is found counts, also that of ProxyCommand and ProxyJump, but for files of identities and certificates, which add up.
 type settings struct {
 	hostName       string
 	hostKeyAlias   string
@@ -40,7 +40,9 @@ type settings struct {
 // configReader collects the settings of one host.
 type configReader struct {
 	host string // as the user gave it
+	user string // the same; empty if none was
 	home string
+	base string // where relative names of files to include begin: the folder of the file that was read first
 	into *settings
 }
 
@@ -48,6 +50,9 @@ type configReader struct {
 func (r *configReader) file(name string, depth int) error {
 	if depth > maxIncludeDepth {
 		return fmt.Errorf("%w: %s: files include each other more than %d deep", ErrConfig, name, maxIncludeDepth)
+	}
+	if depth == 0 {
+		r.base = filepath.Dir(name)
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -78,10 +83,10 @@ func (r *configReader) lines(name string, data []byte, depth int) error {
 			case "host":
 				applies = matchHost(args, r.host)
 			case "match":
-				applies = len(args) == 1 && strings.EqualFold(args[0], "all")
+				applies = r.match(args)
 			case "include":
 				if applies {
-					err = r.include(name, args, depth)
+					err = r.include(args, depth)
 				}
 			default:
 				if applies {
@@ -96,11 +101,36 @@ func (r *configReader) lines(name string, data []byte, depth int) error {
 	return nil
 }
 
-func (r *configReader) include(from string, patterns []string, depth int) error {
+// match reports whether a block of Match applies: if all of its conditions are among those that are known here, and hold. What was
+// read so far says which host and user are meant.
+func (r *configReader) match(args []string) bool {
+	if len(args) == 1 && strings.EqualFold(args[0], "all") {
+		return true
+	}
+	values := map[string]string{"originalhost": r.host, "localuser": nss.Current(), "host": hostName(r.host, r.into.hostName), "user": first(r.user, r.into.user, nss.Current())}
+	for ; len(args) >= 2; args = args[2:] {
+		name, negated := strings.CutPrefix(strings.ToLower(args[0]), "!")
+		value, known := values[name]
+		if !known || matchHost(strings.Split(args[1], ","), value) == negated {
+			return false
+		}
+	}
+	return len(args) == 0
+}
+
+// hostName returns the host to connect to.
+func hostName(host, configured string) string {
+	if configured == "" {
+		return host
+	}
+	return strings.NewReplacer("%%", "%", "%h", host).Replace(configured)
+}
+
+func (r *configReader) include(patterns []string, depth int) error {
 	for _, pattern := range patterns {
 		pattern = expandHome(pattern, r.home)
 		if !filepath.IsAbs(pattern) {
-			pattern = filepath.Join(filepath.Dir(from), pattern)
+			pattern = filepath.Join(r.base, pattern)
 		}
 		names, err := filepath.Glob(pattern)
 		if err != nil {
@@ -129,7 +159,7 @@ func (r *configReader) set(keyword string, args []string) {
 		"identityagent": &s.identityAgent, "identitiesonly": &s.identitiesOnly,
 	}
 	if to, ok := single[keyword]; ok {
-		if *to == "" {
+		if *to == "" && (keyword != "proxyjump" || s.proxyCommand == "") {
 			*to = args[0]
 		}
 		return

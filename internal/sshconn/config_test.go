@@ -3,8 +3,10 @@ package sshconn
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -91,6 +93,72 @@ Match all
 		}
 		if !got.onlyIdentities || got.agent != filepath.Join(home, "agent-"+test.user) {
 			t.Errorf("%v: only identities: %v, agent %q", test.address, got.onlyIdentities, got.agent)
+		}
+	}
+}
+
+// TestAliasesAsSSHReadsThem compares with what ssh itself makes of a configuration as people have it.
+func TestAliasesAsSSHReadsThem(t *testing.T) {
+	t.Parallel()
+	program, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("ssh is not installed: needs openssh-client")
+	}
+	home := t.TempDir()
+	config := filepath.Join(home, ".ssh", "config")
+	writeFile(t, config, `Include `+home+`/.ssh/more/*.conf
+Host web? !web9
+	HostName %h.example.org
+Match host *.example.org,!web2.*
+	Port 2201
+	ProxyJump gate
+Match originalhost web* user root
+	Port 2202
+Match !host web1.example.org user deploy
+	Port 2203
+Match host web2.example.org localuser nobody-has-this-name
+	Port 2204
+Match exec false
+	Port 2206
+Match host other exec false
+	Port 2207
+Host direct
+	ProxyCommand none
+Host direct other
+	HostName 192.0.2.9
+Match host 192.0.2.9
+	User viaaddress
+Match all
+	ProxyJump last
+	User deploy
+`)
+	writeFile(t, filepath.Join(home, ".ssh", "more", "a.conf"), "Host inc\nHostName included\nPort 2301\n")
+	for _, a := range []Address{{Host: "web1"}, {Host: "web1", User: "root"}, {Host: "web2"}, {Host: "web2", User: "root"}, {Host: "web9"}, {Host: "web9", User: "root"},
+		{Host: "web2", User: "deploy"}, {Host: "direct"}, {Host: "other"}, {Host: "other", User: "me"}, {Host: "inc"}, {Host: "x.example.org"}, {Host: "192.0.2.9"}} {
+		d, err := New(a, Options{Home: home, ConfigFiles: []string{config}, Agent: "/agent"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := d.resolve(a)
+		if err != nil {
+			t.Errorf("%v: %v", a, err)
+			continue
+		}
+		said, err := exec.Command(program, "-G", "-F", config, a.String()).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{}
+		for line := range strings.Lines(string(said)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			want[key] = value
+		}
+		jump := ""
+		for _, j := range got.jumps {
+			jump = j.String()
+		}
+		if !strings.EqualFold(got.host, want["hostname"]) || got.user != want["user"] || strconv.Itoa(got.port) != want["port"] || jump != want["proxyjump"] {
+			t.Errorf("%v: %s@%s port %d by way of %q; ssh: %s@%s port %s by way of %q", a, got.user, got.host, got.port, jump, want["user"], want["hostname"], want["port"], want["proxyjump"])
 		}
 	}
 }

@@ -4,8 +4,8 @@
 // The client of its own takes from ssh_config(5) the keywords Include, Host,
 // HostName, User, Port, IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent,
 // ProxyJump, UserKnownHostsFile, GlobalKnownHostsFile and HostKeyAlias. Blocks
-// of Match are passed over, but for "Match all". A host that asks for a
-// ProxyCommand is refused, since nothing is run that a configuration names: the
+// of Match are those of "all", or of host, originalhost, user and localuser; others are
+// passed over. A host that asks for a ProxyCommand is refused, since nothing is run that a configuration names: the
 // external command is for those, and for whatever else only OpenSSH can do.
 //
 // The key of a host has to be in a known_hosts file, and one that is not, or

@@ -95,16 +95,13 @@ func (d *Dialer) resolve(a Address) (*target, error) {
 		return nil, err
 	}
 	var s settings
-	r := configReader{host: a.Host, home: d.opts.Home, into: &s}
+	r := configReader{host: a.Host, user: a.User, home: d.opts.Home, into: &s}
 	for _, name := range d.opts.ConfigFiles {
 		if err := r.file(name, 0); err != nil {
 			return nil, err
 		}
 	}
-	t := &target{address: a, host: a.Host, user: first(a.User, s.user, nss.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
-	if s.hostName != "" {
-		t.host = strings.NewReplacer("%%", "%", "%h", a.Host).Replace(s.hostName)
-	}
+	t := &target{address: a, host: hostName(a.Host, s.hostName), user: first(a.User, s.user, nss.Current()), port: a.Port, hostKeyAlias: s.hostKeyAlias}
 	if t.port == 0 {
 		port, err := parsePort(first(s.port, strconv.Itoa(defaultPort)))
 		if err != nil {
