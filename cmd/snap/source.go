@@ -33,7 +33,8 @@ once, with install; audit then tries what the key of the pull can do there.`,
 		Long: `Log in to a source with the key of the pull and try what an attacker who has taken
 the backup server would: run a command, get a shell or a terminal, write a file,
 forward a port, use SFTP, and ask the agent for folders and commands that its policy
-does not allow.
+does not allow. Of a source with the transport sftp it asks the SFTP server to make a
+folder instead, where the pull reads and where a login begins; it removes it again.
 
 The exit code is 1 if something was allowed that should not be.`,
 		Example:     "  snap source audit web1",

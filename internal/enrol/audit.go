@@ -142,7 +142,7 @@ func x11() []byte {
 
 // sftp asks for the subsystem and says hello to it.
 func (a *auditor) sftp() Attempt {
-	const what = "use SFTP"
+	const what = UseSFTP
 	s, err := a.client.NewSession()
 	if err != nil {
 		return Attempt{What: what, Verdict: Unknown, Detail: err.Error()}

@@ -99,7 +99,7 @@ func openAgent(c *config.Source, paths, devices []string) (*agent.Source, error)
 }
 
 // Audit tries what the key of a pull can do on a source: with SSH, and by asking the agent for what its policy does not
-// allow. The error is one of connecting.
+// allow, or the SFTP server to write. The error is one of connecting.
 func Audit(ctx context.Context, c *config.Source) ([]enrol.Attempt, error) {
 	d, err := dialer(c, nil)
 	if err != nil {
@@ -109,8 +109,8 @@ func Audit(ctx context.Context, c *config.Source) ([]enrol.Attempt, error) {
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	if c.Transport != config.TransportAgent {
-		return all, nil
+	if c.Transport == config.TransportSFTP {
+		return auditSFTP(ctx, c, all)
 	}
 	s, err := openAgent(c, nil, nil)
 	if err != nil {
@@ -126,6 +126,21 @@ func Audit(ctx context.Context, c *config.Source) ([]enrol.Attempt, error) {
 		all = append(all, askFor(ctx, c, path))
 	}
 	return append(all, askStream(ctx, s)), nil
+}
+
+// auditSFTP tries to write where the pull reads.
+func auditSFTP(ctx context.Context, c *config.Source, all []enrol.Attempt) ([]enrol.Attempt, error) {
+	dial, err := dialSFTP(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	all = slices.DeleteFunc(all, func(a enrol.Attempt) bool { return a.What == enrol.UseSFTP })
+	return append(all, enrol.AuditSFTP(ctx, conn, c.Paths)...), nil
 }
 
 // enforced says whether a kernel keeps the agent from writing.
