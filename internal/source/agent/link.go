@@ -129,7 +129,9 @@ func (l *link) greet(ctx context.Context, before *protocol.HelloAnswer) (io.Read
 	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10), protocol.MaxPayload)
 	w := protocol.NewWriter(countedWriter{conn, &l.out})
 	h, err := l.hello(frames, w, roundTrip(conn))
-	timer.Stop()
+	if !timer.Stop() && err != nil {
+		err = fmt.Errorf("no agent answers: nothing came for %v", l.s.limits.Idle)
+	}
 	if stop(); err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -392,5 +393,20 @@ func TestAgentStaysBelowItsRoots(t *testing.T) {
 		if strings.Contains(path, "secret") || strings.Contains(path, "hidden") {
 			t.Errorf("%q was read", path)
 		}
+	}
+}
+
+// TestSilenceIsTold: who says nothing at all has said nothing, and did not close what this end closed.
+func TestSilenceIsTold(t *testing.T) {
+	t.Parallel()
+	dial := func(context.Context) (io.ReadWriteCloser, error) {
+		here, there := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, there) }()
+		return here, nil
+	}
+	s := agent.New(dial, agent.Options{Roots: []string{"/srv"}, Redials: -1, Limits: agent.Limits{Idle: 100 * time.Millisecond}})
+	defer s.Close()
+	if _, err := s.Connect(t.Context()); err == nil || !strings.Contains(err.Error(), "no agent answers: nothing came for 100ms") {
+		t.Error(err)
 	}
 }
