@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+
+	"github.com/snapkeep/snap/internal/nss"
 )
 
 // gcPercent keeps the heap close to what is in use: peak memory counts more on a backup
@@ -95,7 +97,19 @@ func forPull() {
 	}
 }
 
+// findHome sets HOME where nobody has: without it nothing is remembered of what this machine has seen of a repository, and nobody kept from pulling a
+// source twice at a time. Who sets it to nothing gets nothing.
+func findHome() {
+	if _, set := os.LookupEnv("HOME"); set {
+		return
+	}
+	if home := nss.Home(); home != "" {
+		_ = os.Setenv("HOME", home) // it fails for no name and value such as these
+	}
+}
+
 func main() {
+	findHome()
 	garbage.begin()
 	outlivePipes(os.Args[1:])
 	ctx, stop := untilSignal(context.Background())

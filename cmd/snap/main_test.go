@@ -1,11 +1,30 @@
 package main
 
 import (
+	"os"
 	"runtime"
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/snapkeep/snap/internal/nss"
 )
+
+// TestHomeIsFound: a service that is started without HOME has the home of its user.
+func TestHomeIsFound(t *testing.T) {
+	t.Setenv("HOME", "") // puts back what was there
+	findHome()
+	if got := os.Getenv("HOME"); got != "" {
+		t.Errorf("who asked for none got %q", got)
+	}
+	if err := os.Unsetenv("HOME"); err != nil {
+		t.Fatal(err)
+	}
+	findHome()
+	if got := os.Getenv("HOME"); got != nss.Home() {
+		t.Errorf("HOME is %q, want %q", got, nss.Home())
+	}
+}
 
 // TestCollectorFollowsWhatIsInUse lets the heap grow and shrink, and asks what the runtime was told.
 func TestCollectorFollowsWhatIsInUse(t *testing.T) {
