@@ -60,6 +60,10 @@ type Result struct {
 
 const maxProblems = 100 // that a Result holds
 
+// echo is how long hooks wait behind a signal that ends a pull: timeout(1), and others who end a group of processes, send it twice, and a hook that is
+// just being started still belongs to the group.
+const echo = 200 * time.Millisecond
+
 // Run pulls the sources side by side and returns a result for each, in the order of names. done, if not nil, is told of
 // each as it ends, from one goroutine at a time.
 func (p *Puller) Run(ctx context.Context, names []string, done func(*Result)) []*Result {
@@ -142,6 +146,9 @@ func (p *Puller) withHooks(ctx context.Context, c *config.Source, r *Result, fai
 			r.Err = p.guarded(ctx, c, r)
 		}
 	})
+	if ctx.Err() != nil {
+		time.Sleep(echo)
+	}
 	if r.Err != nil || r.Guard != guard.None {
 		note(runHooks(always, c.Hooks.AfterFailure, timeout, r.environment(), false))
 		return
