@@ -303,11 +303,17 @@ func (a *app) sourceAudit(ctx context.Context, names []string) error {
 		return err
 	}
 	bad := 0
+	var failed error // the first of those that could not be tried: it keeps nobody from the others
 	for i, c := range all {
 		attempts, err := pull.Audit(ctx, &c)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			code, _ := pullCode(&pull.Result{Err: err})
-			return fail(code, "%s: %w", names[i], err).withHint(pullHint(names[i], code, err))
+			attempts = []enrol.Attempt{{What: "log in", Verdict: enrol.Unknown, Detail: err.Error()}}
+			if code, _ := pullCode(&pull.Result{Err: err}); failed == nil {
+				failed = fail(code, "%s: %w", names[i], err).withHint(pullHint(names[i], code, err))
+			}
 		}
 		for _, x := range attempts {
 			if x.Verdict == enrol.Allowed {
@@ -321,7 +327,7 @@ func (a *app) sourceAudit(ctx context.Context, names []string) error {
 	if bad > 0 {
 		return fail(exitFatal, "%s that should be refused", term.Count(int64(bad), "attempt")+" went through").withHint("set the source up anew: snap source install")
 	}
-	return nil
+	return failed
 }
 
 func (a *app) attempted(source string, x enrol.Attempt) error {
