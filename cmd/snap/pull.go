@@ -327,6 +327,12 @@ func pullHint(source string, code int, err error) string {
 	case exitRootMissing:
 		return "check the path; is the disk mounted?"
 	}
+	switch {
+	case errors.Is(err, agent.ErrLimit), errors.Is(err, sftp.ErrLimit):
+		return "if there is that much to pull, raise the limits of the source in the configuration; else look what is wrong with it"
+	case errors.Is(err, pull.ErrTimeout):
+		return "look what takes so long, the source or what it runs, or raise the limit of time in the configuration"
+	}
 	_, hint := classify(err)
 	return hint
 }

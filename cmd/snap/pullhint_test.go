@@ -8,6 +8,8 @@ import (
 
 	"github.com/snapkeep/snap/internal/protocol"
 	"github.com/snapkeep/snap/internal/pull"
+	"github.com/snapkeep/snap/internal/source/agent"
+	"github.com/snapkeep/snap/internal/source/sftp"
 	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/repo"
 )
@@ -28,6 +30,9 @@ func TestPullHints(t *testing.T) {
 		{"no policy there", fmt.Errorf("%w: snap: policy: no such file", sshconn.ErrNotRun), exitRefused, "mend there what it says"},
 		{"path outside of the policy", fmt.Errorf("backup: %w", &protocol.Error{Code: protocol.CodeRefused, Text: "no"}), exitRefused, "/etc/snap/agent.yaml"},
 		{"root missing", fmt.Errorf("backup: %w", repo.ErrRootMissing), exitRootMissing, "is the disk mounted?"},
+		{"more than allowed", fmt.Errorf("backup: %w: 101 entries", agent.ErrLimit), exitFatal, "raise the limits"},
+		{"more than allowed by SFTP", fmt.Errorf("backup: %w: 101 entries", sftp.ErrLimit), exitFatal, "raise the limits"},
+		{"too slow", fmt.Errorf("backup: %w: more than 8s", pull.ErrTimeout), exitFatal, "raise the limit of time"},
 		{"wrong passphrase", fmt.Errorf("open: %w", repo.ErrWrongPassphrase), exitWrongKey, "check which passphrase"},
 	} {
 		code, _ := pullCode(&pull.Result{Err: c.err})
