@@ -126,9 +126,10 @@ func (l *link) greet(ctx context.Context, before *protocol.HelloAnswer) (io.Read
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	timer := time.AfterFunc(l.s.limits.Idle, func() { conn.Close() })
-	frames := protocol.NewReader(bufio.NewReaderSize(counted{conn, &l.in}, 128<<10), protocol.MaxPayload)
+	buffer := bufio.NewReaderSize(counted{conn, &l.in}, 128<<10)
+	frames := protocol.NewReader(buffer, protocol.MaxPayload)
 	w := protocol.NewWriter(countedWriter{conn, &l.out})
-	h, err := l.hello(frames, w, roundTrip(conn))
+	h, err := l.hello(buffer, frames, w, roundTrip(conn))
 	if !timer.Stop() && err != nil {
 		err = fmt.Errorf("no agent answers: nothing came for %v", l.s.limits.Idle)
 	}
@@ -149,8 +150,11 @@ func closeQuietly(c io.Closer) error {
 	return c.Close()
 }
 
-// hello greets the agent. round is the time of a round trip, 0 if it is not known.
-func (l *link) hello(frames *protocol.Reader, w *protocol.Writer, round time.Duration) (*protocol.HelloAnswer, error) {
+// firstWords in bytes is how much an error tells of what is no agent's answer.
+const firstWords = 40
+
+// hello greets the agent, whose frames are read from buffer. round is the time of a round trip, 0 if it is not known.
+func (l *link) hello(buffer *bufio.Reader, frames *protocol.Reader, w *protocol.Writer, round time.Duration) (*protocol.HelloAnswer, error) {
 	sent := time.Now()
 	q := protocol.HelloRequest{Version: protocol.Version}
 	if err := w.Write(protocol.Frame{Type: protocol.Hello, Payload: q.Append(nil)}); err != nil {
@@ -159,7 +163,13 @@ func (l *link) hello(frames *protocol.Reader, w *protocol.Writer, round time.Dur
 		}
 		return nil, fmt.Errorf("no agent answers: %w", err)
 	}
+	_, _ = buffer.Peek(1) // what is wrong shows when it is read
+	words, _ := buffer.Peek(min(buffer.Buffered(), firstWords))
+	said := string(words)
 	f, err := frames.Read()
+	if errors.Is(err, protocol.ErrMalformed) {
+		return nil, fmt.Errorf("%w: what answers is no agent, or something speaks before it, as the start of a shell may: %q", ErrProtocol, said)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no agent answers: %w", err)
 	}

@@ -149,7 +149,7 @@ func TestWhatAnswersIsNoAgent(t *testing.T) {
 		return here, nil
 	}, agent.Options{})
 	defer s.Close()
-	if _, err := s.Connect(t.Context()); !errors.Is(err, protocol.ErrMalformed) {
+	if _, err := s.Connect(t.Context()); !errors.Is(err, agent.ErrProtocol) || !strings.Contains(err.Error(), `"Welcome to Debian GNU/Linux on web1, las"`) {
 		t.Errorf("a shell: %v", err)
 	}
 }
