@@ -64,6 +64,7 @@ func (a *app) mount(ctx context.Context, r *repo.Repo, folder string, f *mountFl
 	}
 	// The context of the files outlives an interrupt until nobody uses them any more.
 	m := &mounted{app: a, repo: r, ctx: context.WithoutCancel(ctx), filter: f.sel.filter()}
+	m.listings.load = func(s *repo.Snapshot, dir string) (repo.Listing, error) { return r.ReadListing(m.ctx, s, dir) }
 	if err := m.refresh(); err != nil {
 		return err
 	}

@@ -172,17 +172,19 @@ func (n *savedNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOu
 
 // Lookup implements fs.NodeLookuper.
 func (n *savedNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	path := tree.Join(n.path, name)
-	x, err := n.m.repo.Lookup(n.m.ctx, n.snapshot, path)
-	if err != nil {
+	x, err := n.m.listings.lookup(n.snapshot, n.path, name)
+	switch {
+	case err != nil:
 		return nil, n.m.errno(err)
+	case x == nil:
+		return nil, syscall.ENOENT
 	}
-	return savedInode(ctx, &n.Inode, n.m, n.snapshot, path, x, out), 0
+	return savedInode(ctx, &n.Inode, n.m, n.snapshot, tree.Join(n.path, name), x, out), 0
 }
 
 // Readdir implements fs.NodeReaddirer.
 func (n *savedNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
-	found, err := n.m.repo.ReadListing(n.m.ctx, n.snapshot, n.path)
+	found, err := n.m.listings.read(n.snapshot, n.path)
 	if err == nil && found.Unreadable && len(found.Entries) == 0 {
 		err = fmt.Errorf("%s: the folder could not be read when it was backed up", term.Name("/"+n.path))
 	}

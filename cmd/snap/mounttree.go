@@ -23,6 +23,8 @@ type mounted struct {
 	ctx    context.Context // of the whole mount: files stay open between calls
 	filter repo.Filter
 
+	listings listings
+
 	mu     sync.Mutex // guards what follows
 	loaded time.Time
 	top    *virtual

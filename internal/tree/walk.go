@@ -94,7 +94,8 @@ func Lookup(ctx context.Context, load LoadPage, root pack.ChunkID, path string) 
 	if i == len(entries) || entries[i].Name != name {
 		return nil, fmt.Errorf("path %q: %w", path, fs.ErrNotExist)
 	}
-	return &entries[i], nil
+	x := entries[i] // which outlives the others
+	return &x, nil
 }
 
 // Parts returns the parts of a regular file, reading its list pages if it has some.
