@@ -66,6 +66,13 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forge
 	if err != nil {
 		return err
 	}
+	o, err := f.pruneFlags.options()
+	if err != nil {
+		return err
+	}
+	if f.now {
+		a.safe = "what was not forgotten is intact"
+	}
 	switch {
 	case given && len(words) > 0:
 		return usageError("give either snapshots or rules")
@@ -84,10 +91,6 @@ func (a *app) forget(ctx context.Context, r *repo.Repo, words []string, f *forge
 		_, err = a.keepLocks(ctx, r, repo.LockOptions{})
 	}
 	if err != nil || !f.prune {
-		return err
-	}
-	o, err := f.pruneFlags.options()
-	if err != nil {
 		return err
 	}
 	o.Now, o.DryRun = f.now, f.dryRun
