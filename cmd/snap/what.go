@@ -209,19 +209,44 @@ func (a *app) paths(args []string, w *whatFlags) ([]string, error) {
 		paths = append(paths, pieces(data, "\x00")...)
 	}
 	for i, path := range paths {
-		if !endsInSlash(path) {
-			continue
-		}
-		// A link with a slash behind it stands for the folder that it leads to, here as elsewhere.
-		info, err := os.Lstat(filepath.Clean(path))
-		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-			continue
-		}
-		if paths[i], err = filepath.EvalSymlinks(path); err != nil {
+		var err error
+		if paths[i], err = named(path); err != nil {
 			return nil, fmt.Errorf("backup: root %q: %w: %w", path, repo.ErrRootMissing, err)
 		}
 	}
 	return paths, nil
+}
+
+// named returns the path of what the system finds by path. A link with a slash behind it stands for the folder that it leads
+// to, and link/.. for the folder above that one: without looking, it would be the one that the link lies in.
+func named(path string) (string, error) {
+	if endsInSlash(path) {
+		if info, err := os.Lstat(filepath.Clean(path)); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return filepath.EvalSymlinks(path)
+		}
+	}
+	if !strings.Contains(path, "..") {
+		return path, nil
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path, nil // which is said when it is read
+	}
+	found, err := os.Lstat(path)
+	if err != nil {
+		return path, nil // the same
+	}
+	if cleaned, err := os.Lstat(abs); err == nil && os.SameFile(found, cleaned) {
+		return path, nil
+	}
+	dir, name := filepath.Split(path)
+	if name == ".." || name == "." || name == "" {
+		return filepath.EvalSymlinks(path)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, name), nil
 }
 
 func endsInSlash(path string) bool {
