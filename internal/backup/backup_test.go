@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -447,6 +448,64 @@ func TestLinkThatCannotBeReadIsCounted(t *testing.T) {
 	}
 	if res.Summary.Unreadable != 1 || problems != 1 {
 		t.Errorf("unreadable %d, %d problems, want one of each", res.Summary.Unreadable, problems)
+	}
+}
+
+// lavish is a source whose files have more extended attributes than a tree holds.
+type lavish struct{ source.Source }
+
+func (l lavish) Root(ctx context.Context) (source.Dir, error) {
+	d, err := l.Source.Root(ctx)
+	return lavishDir{d}, err
+}
+
+type lavishDir struct{ source.Dir }
+
+func (d lavishDir) OpenDir(ctx context.Context, st *tree.Stat) (source.Dir, error) {
+	child, err := d.Dir.OpenDir(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return lavishDir{child}, nil
+}
+
+func (d lavishDir) Describe(ctx context.Context, st *tree.Stat, e *tree.Entry, f source.File) error {
+	err := d.Dir.Describe(ctx, st, e, f)
+	if strings.HasPrefix(st.Name, "lavish") {
+		e.Xattrs = nil
+		for i := range 50 {
+			e.Xattrs = append(e.Xattrs, tree.Xattr{Name: fmt.Sprintf("user.%02d", i), Value: strings.Repeat("x", 60_000)})
+		}
+	}
+	return err
+}
+
+// TestAttributesOverTheLimitAreLeftOut makes sure that a file with too many of them spoils no others.
+func TestAttributesOverTheLimitAreLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "lavish-file", "z"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "lavish-folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, mem.New(nil))
+	var named []string
+	res, err := b.back(t.Context(), lavish{localSource(t, dir)}, pack.ChunkID{}, func(o *backup.Options) {
+		o.Problem = func(p backup.Problem) { named = append(named, filepath.Base(p.Path)) }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Sort(named); !slices.Equal(named, []string{"lavish-file", "lavish-folder"}) {
+		t.Errorf("problems of %q", named)
+	}
+	compare(t, b.contents(t, res.Root, dir), onDisk(t, dir))
+	x, err := tree.Lookup(t.Context(), b.loader.Load, res.Root, strings.TrimPrefix(filepath.Join(dir, "lavish-file"), "/"))
+	if err != nil || len(x.Xattrs) != 34 || !strings.Contains(x.Problem, "user.34") {
+		t.Errorf("%d attributes, %q, %v", len(x.Xattrs), x.Problem, err)
 	}
 }
 

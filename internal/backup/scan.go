@@ -443,9 +443,20 @@ func looksUnchanged(old *tree.Entry, st *tree.Stat) bool {
 		(st.Kind != tree.Regular || old.Size == st.Size) && (st.Kind == tree.Directory || max(old.Links, 1) == max(st.Links, 1))
 }
 
+// describe has the source fill the rest of an entry, and leaves out what no tree can hold.
+func describe(ctx context.Context, dir source.Dir, x *tree.Entry, f source.File) error {
+	err := dir.Describe(ctx, &x.Stat, x, f)
+	var over error
+	x.Xattrs, over = tree.FitXattrs(x.Xattrs)
+	if err == nil && x.Kind == tree.Symlink && x.Target == "" {
+		err = errors.New("a link without a target")
+	}
+	return errors.Join(err, over)
+}
+
 // describe fills the rest of an entry that is no regular file.
 func (r *run) describe(ctx context.Context, dir *dirRef, path string, x *tree.Entry) {
-	if err := dir.Describe(ctx, &x.Stat, x, nil); err != nil {
+	if err := describe(ctx, dir, x, nil); err != nil {
 		if x.Kind == tree.Symlink && x.Target == "" {
 			x.Kind = 0 // a link without a target is nothing: the emitter leaves it out
 			if errors.Is(err, fs.ErrNotExist) {

@@ -210,7 +210,7 @@ func (r *run) begin(ctx context.Context, j *job, f source.File) (*tree.Stat, err
 	}
 	st.Name = j.entry.Name
 	j.entry.Stat = st
-	if err := j.dir.Describe(ctx, &j.entry.Stat, j.entry, f); err != nil {
+	if err := describe(ctx, j.dir, j.entry, f); err != nil {
 		j.entry.Problem = err.Error()
 		r.problem(j.path(), err, false)
 	}

@@ -17,6 +17,7 @@ const (
 	targetWeight  = 32 << 10
 	maxWeight     = 128 << 10
 	bytesLimit    = 2 << 20 // of names and rare fields, far over what maxWeight leads to
+	bytesMost     = 3 << 20 // of these, with the entry that reaches the limit
 	longRun       = 256
 	innerTarget   = 256
 	innerMaxChild = 1_024
@@ -195,11 +196,10 @@ func (b *Builder) addEntries(path string, entries []Entry, last bool, flags uint
 		b.startRun(path, flags|RunContinued)
 	}
 	for i := range entries {
-		if b.cutBefore {
-			if err := b.endPage(true); err != nil {
+		if b.cutBefore || (b.bytes+entryBytes(&entries[i]) > bytesMost && len(b.entries) > 0) {
+			if err := b.cut(path, flags); err != nil {
 				return err
 			}
-			b.startRun(path, flags|RunContinued)
 		}
 		if err := b.addEntry(&entries[i]); err != nil {
 			return err
@@ -216,6 +216,21 @@ func (b *Builder) addEntries(path string, entries []Entry, last bool, flags uint
 	return nil
 }
 
+// cut ends the page before the next entry of the directory path. If that is its first one the directory begins in the next page.
+func (b *Builder) cut(path string, flags uint8) error {
+	run := len(b.runs) - 1
+	if b.runs[run].Entries == 0 {
+		flags, b.runs = b.runs[run].Flags, b.runs[:run]
+	} else {
+		flags |= RunContinued
+	}
+	if err := b.endPage(flags&RunContinued != 0); err != nil {
+		return err
+	}
+	b.startRun(path, flags)
+	return nil
+}
+
 func (b *Builder) startRun(path string, flags uint8) {
 	b.runs = append(b.runs, Run{Path: path, Flags: flags, start: len(b.entries)})
 	b.inRun = 0
@@ -228,6 +243,9 @@ func (b *Builder) addEntry(x *Entry) error {
 	if !ValidName(x.Name) || (run.Entries > 0 && b.entries[len(b.entries)-1].Name >= x.Name) {
 		return fmt.Errorf("%w: name %q in %q", ErrOrder, x.Name, run.Path)
 	}
+	if err := x.check(); err != nil {
+		return err
+	}
 	b.entries = append(b.entries, *x)
 	run.Entries++
 	if x.Kind == Regular {
@@ -237,13 +255,19 @@ func (b *Builder) addEntry(x *Entry) error {
 	w := entryWeight + len(x.Name)
 	b.weight += w
 	b.inRun += w
-	b.bytes += 64 + len(x.Name) + len(x.Target) + len(x.Problem) + 20*len(x.Parts)
-	for _, a := range x.Xattrs {
-		b.bytes += len(a.Name) + len(a.Value)
-	}
+	b.bytes += entryBytes(x)
 	full := b.weight >= maxWeight || b.bytes >= bytesLimit
 	b.cutBefore = full || (run.Entries > longRun && nameHash(x.Name) < uint64(w)<<32/targetWeight)
 	return nil
+}
+
+// entryBytes returns how many bytes of a page the names and rare fields of an entry take, at most.
+func entryBytes(x *Entry) int {
+	n := 64 + len(x.Name) + len(x.User) + len(x.Group) + len(x.Target) + len(x.Problem) + 20*len(x.Parts)
+	for _, a := range x.Xattrs {
+		n += 6 + len(a.Name) + len(a.Value)
+	}
+	return n
 }
 
 func nameHash(s string) uint64 {

@@ -518,3 +518,82 @@ func checkCompare(t *testing.T, p *pages, m, n model, a, b pack.ChunkID, dir str
 		t.Errorf("below %q: found %d, want at most %d", dir, len(got), len(want))
 	}
 }
+
+// TestLargeEntriesDoNotOverflowPages makes pages of entries that are as large as the format allows.
+func TestLargeEntriesDoNotOverflowPages(t *testing.T) {
+	most := Entry{Stat: Stat{Kind: Regular, Links: 1}}
+	for i := range 32 {
+		most.Xattrs = append(most.Xattrs, Xattr{fmt.Sprintf("user.%02d", i), string(make([]byte, 65_525))}) // 2 MiB together, with names and lengths
+	}
+	if fit, err := FitXattrs(most.Xattrs); err != nil || len(fit) != 32 {
+		t.Fatal(len(fit), err)
+	}
+	m := model{"": {{Stat: Stat{Kind: Directory, Name: "a", Links: 1}}, {Stat: Stat{Kind: Directory, Name: "b", Links: 1}}}}
+	for _, dir := range []string{"a", "b"} {
+		for i := range 5 {
+			x := most
+			x.Name = fmt.Sprintf("x%d", i)
+			m[dir] = append(m[dir], x)
+		}
+		for i := range 1_000 { // owners have long names
+			name := fmt.Sprintf("%04000d", i)
+			m[dir] = append(m[dir], Entry{Stat: Stat{Kind: Fifo, Name: fmt.Sprintf("y%04d", i), Links: 1}, User: name, Group: name})
+		}
+	}
+	p := newPages()
+	root := m.build(t, p, pack.ChunkID{})
+	m.check(t, p, root)
+	if again := m.build(t, p, root); again != root {
+		t.Errorf("unchanged, and root %s became %s", root, again)
+	}
+}
+
+func TestBuilderRefusesWhatNoPageHolds(t *testing.T) {
+	good := Entry{Stat: Stat{Kind: Regular, Name: "x", Links: 1}}
+	b := NewBuilder(newPages().save)
+	if err := b.Add("", []Entry{good}, true); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(x *Entry){
+		"no kind":              func(x *Entry) { x.Kind = 0 },
+		"type in the mode":     func(x *Entry) { x.Mode = 0o10_000 },
+		"nanoseconds":          func(x *Entry) { x.ModTime.Nsec = 1_000_000_000 },
+		"long owner":           func(x *Entry) { x.Group = string(make([]byte, 4_097)) },
+		"link to nothing":      func(x *Entry) { x.Kind = Symlink },
+		"link with NUL":        func(x *Entry) { x.Kind, x.Target = Symlink, "a\x00" },
+		"attribute twice":      func(x *Entry) { x.Xattrs = []Xattr{{"a", ""}, {"a", ""}} },
+		"attribute of no name": func(x *Entry) { x.Xattrs = []Xattr{{"", ""}} },
+		"attributes":           func(x *Entry) { x.Xattrs = []Xattr{{"a", string(make([]byte, 2<<20))}} },
+		"no content":           func(x *Entry) { x.Size = 1 },
+		"other content":        func(x *Entry) { x.Size, x.Parts = 1, []Part{{pack.ChunkID{1}, 2}} },
+		"empty part":           func(x *Entry) { x.Parts = []Part{{pack.ChunkID{1}, 0}} },
+		"large chunk":          func(x *Entry) { x.Size, x.Parts = 1<<25, []Part{{pack.ChunkID{1}, 1 << 25}} },
+		"negative size":        func(x *Entry) { x.Size = -1 },
+	} {
+		x := good
+		change(&x)
+		b := NewBuilder(newPages().save)
+		if err := b.Add("", []Entry{x}, true); err == nil {
+			t.Errorf("%s: added", name)
+		}
+	}
+}
+
+func TestFitXattrsKeepsWhatFits(t *testing.T) {
+	large := Xattr{"b", string(make([]byte, 2<<20))}
+	all := []Xattr{{"a", "x"}, large, {"c", "y"}}
+	got, err := FitXattrs(all)
+	if err == nil || !reflect.DeepEqual(got, []Xattr{{"a", "x"}, {"c", "y"}}) || all[1].Name != "b" {
+		t.Errorf("got %d, %v", len(got), err)
+	}
+	var many []Xattr
+	for i := range 1_030 {
+		many = append(many, Xattr{fmt.Sprintf("%04d", i), ""})
+	}
+	if got, err := FitXattrs(many); err == nil || len(got) != 1_024 {
+		t.Errorf("of 1,030: %d, %v", len(got), err)
+	}
+	if got, err := FitXattrs(many[:1_024]); err != nil || len(got) != 1_024 {
+		t.Errorf("of 1,024: %d, %v", len(got), err)
+	}
+}
