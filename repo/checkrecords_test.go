@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/tree"
 )
 
 // TestCheckReadsWhatRecordsSay stores records that are authentic and say what no decoder takes, one at a time.
@@ -63,5 +64,29 @@ func TestDamagedLabelIsTold(t *testing.T) {
 		if _, err := r.labels(t.Context()); !errors.Is(err, want) || IsDamage(err) == IsNewer(err) {
 			t.Errorf("%s: got %v, want %v", body, err, want)
 		}
+	}
+}
+
+// TestTooLongAPathIsLeftOut makes sure that a snapshot of a folder that no tree can hold is whole but for that.
+func TestTooLongAPathIsLeftOut(t *testing.T) {
+	r := newClock().repo(t)
+	deep := strings.Repeat(strings.Repeat("d", 250)+"/", 270)
+	res, err := r.Backup(t.Context(), BackupOptions{Source: files{"beside": "x", deep + "file": "y"}, SourceName: "a", Granularity: 1})
+	if err != nil || res.Snapshot.Summary.Unreadable != 1 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	mustRestore(t, r, res.Snapshot, files{"beside": "x"})
+	mustCheck(t, r)
+	var left []Entry
+	err = r.Walk(t.Context(), res.Snapshot, "", func(dir string, entries []Entry) error {
+		for _, x := range entries {
+			if x.Marks&tree.MarkUnreadable != 0 {
+				left = append(left, x)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(left) != 1 || left[0].Problem == "" {
+		t.Errorf("entries %+v, %v", left, err)
 	}
 }

@@ -163,8 +163,7 @@ func (r *run) scan(ctx context.Context, dir *dirRef, path string) error {
 func (r *run) descend(ctx context.Context, dir *dirRef, path string, st *tree.Stat) error {
 	below := tree.Join(path, st.Name)
 	if len(below) > tree.MaxPath {
-		r.problem(below, errors.New("path is too long"), false)
-		r.leftOut.Add(1)
+		r.problem(below, errPathTooLong, false) // its entry is marked
 		return nil
 	}
 	if err := r.room(ctx); err != nil {
@@ -468,8 +467,14 @@ func (r *run) describe(ctx context.Context, dir *dirRef, path string, x *tree.En
 		}
 		r.problem(tree.Join(path, x.Name), err, false)
 	}
+	if x.Kind == tree.Directory && len(tree.Join(path, x.Name)) > tree.MaxPath {
+		x.Marks, x.Problem = x.Marks|tree.MarkUnreadable, errPathTooLong.Error()
+	}
 	r.markRacy(x)
 }
+
+// errPathTooLong says that a directory is left out because no tree can hold its path.
+var errPathTooLong = errors.New("path is too long")
 
 // markRacy marks an entry that changed so close to the look at it that a later change
 // might have the same change time.

@@ -39,8 +39,11 @@ func shapeOf(runs []tree.Run, entries [][]tree.Entry) *shape {
 			s.dirs.take(r.Path)
 		}
 		for k := range entries[i] {
-			if entries[i][k].Kind == tree.Directory {
-				s.dirs.put(tree.Join(r.Path, entries[i][k].Name))
+			if entries[i][k].Kind != tree.Directory {
+				continue
+			}
+			if path := tree.Join(r.Path, entries[i][k].Name); len(path) <= tree.MaxPath {
+				s.dirs.put(path)
 			}
 		}
 	}

@@ -308,3 +308,26 @@ func TestUnreadableFileIsReported(t *testing.T) {
 	}
 	sameTree(t, fileSpec{"secret": "the old one"}, readTree(t, to))
 }
+
+// TestFolderThatNoTreeHoldsIsReported restores a folder in which one lies whose path is too long to stand in a tree.
+func TestFolderThatNoTreeHoldsIsReported(t *testing.T) {
+	b := newBench()
+	spec := treeSpec{}
+	dir, name := "", strings.Repeat("d", 255)
+	for len(dir)+1+len(name) <= tree.MaxPath {
+		spec.dirs = append(spec.dirs, dirSpec{dir, []tree.Entry{folderOf(name)}})
+		dir = tree.Join(dir, name)
+	}
+	spec.dirs = append(spec.dirs, dirSpec{dir, []tree.Entry{regular("beside"), folderOf(name)}})
+	o := b.options(b.build(t, spec), dir, t.TempDir())
+	log := watch(&o)
+	res, err := Run(t.Context(), o)
+	if err != nil || res.Failed != 1 || len(log.problems) != 1 {
+		t.Errorf("%v, %+v, %v", err, res, log.problems)
+	}
+	for _, problems := range log.problems {
+		if len(problems) != 1 || !errors.Is(problems[0], ErrUnreadable) {
+			t.Errorf("problems %v", problems)
+		}
+	}
+}

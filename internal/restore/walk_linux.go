@@ -119,7 +119,11 @@ func (r *run) visit(ctx context.Context, cursor *tree.Cursor, f *folder, v visit
 		return nil, err
 	}
 	runs, broken := cursor.Dir(ctx, r.treePath(f.path))
-	if broken == nil && len(runs) == 0 {
+	switch {
+	case broken != nil || len(runs) > 0:
+	case len(r.treePath(f.path)) > tree.MaxPath:
+		broken = ErrUnreadable // no tree can have it
+	default:
 		broken = fmt.Errorf("%w: the tree does not have this folder", tree.ErrCorrupt)
 	}
 	for i := range runs {

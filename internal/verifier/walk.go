@@ -141,7 +141,7 @@ func (w *walker) run(r *run) {
 		delete(w.expected, r.path)
 	}
 	for i := range r.entries {
-		if e := &r.entries[i]; e.kind == kindDir {
+		if e := &r.entries[i]; e.kind == kindDir && len(join(r.path, e.name)) <= maxPath {
 			w.expected[join(r.path, e.name)] = true
 		}
 	}
