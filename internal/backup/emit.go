@@ -49,6 +49,12 @@ func (r *run) emitUnit(ctx context.Context, builder *tree.Builder, u *unit) erro
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		if u.failed.Load() {
+			<-ctx.Done()
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 	}
 	defer r.entries.Release(u.weight)
 	if u.old != nil {

@@ -134,7 +134,7 @@ func (l *listSaver) flush(ctx context.Context) error {
 func (r *run) readLarge(ctx context.Context) error {
 	for j := range r.large {
 		err := r.saveLargeJob(ctx, nil, j)
-		j.done()
+		j.end(err)
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ type unit struct {
 	weight     int64
 
 	pending atomic.Int32  // files that are not read yet
+	failed  atomic.Bool   // reading one of them ends the run: its entry is not complete
 	ready   chan struct{} // closed when pending becomes zero; nil if there are no files
 }
 
@@ -99,6 +100,14 @@ type job struct {
 	dir    *dirRef
 	entry  *tree.Entry
 	before earlier // of a large file
+}
+
+// end is done with what came of reading the file; an error is about to end the run.
+func (j *job) end(err error) {
+	if err != nil {
+		j.unit.failed.Store(true)
+	}
+	j.done()
 }
 
 func (j *job) done() {

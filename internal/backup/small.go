@@ -82,7 +82,7 @@ func (r *run) saveBatch(ctx context.Context, saver *chunks.Saver, batch []*job) 
 		if err == nil {
 			err = r.saveSmall(ctx, saver, j)
 		}
-		j.done()
+		j.end(err)
 	}
 	return err
 }
@@ -245,7 +245,7 @@ func (r *run) unreadable(ctx context.Context, j *job, err error) error {
 	}
 	x := j.entry
 	x.Marks |= tree.MarkUnreadable
-	x.Problem, x.Parts, x.Listed = err.Error(), nil, false
+	x.Problem, x.Parts, x.Listed, x.Size = err.Error(), nil, false, max(x.Size, 0)
 	r.problem(j.path(), err, false)
 	return nil
 }
