@@ -79,6 +79,8 @@ func parseParityHeader(name string, data []byte) (*parityHeader, error) {
 	}
 	if v := binary.LittleEndian.Uint16(data[8:]); v > 1 {
 		return nil, newer("parity of version %d", v)
+	} else if v == 0 {
+		return nil, damaged("parity of version 0")
 	}
 	word := func(at int) int { return int(binary.LittleEndian.Uint32(data[at:])) }
 	h := &parityHeader{shard: word(12), size: int64(binary.LittleEndian.Uint64(data[16:])), stripes: word(56), perStripe: word(60)}
