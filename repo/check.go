@@ -14,6 +14,7 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/check"
 	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/parity"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/internal/tree"
@@ -30,9 +31,10 @@ type checking struct {
 
 	begin   time.Time
 	packs   packFiles
-	content map[string]bool // names of content keys
-	named   map[string]bool // files that are noted as damaged
-	logs    []string        // names of its entries
+	content map[string]bool   // names of content keys
+	named   map[string]bool   // files that are noted as damaged
+	logs    []string          // names of its entries
+	parity  map[pack.ID]int64 // of which size of packs their parity is, where data is read
 
 	mu      sync.Mutex       // guards what follows, and result, while packs are read
 	bad     badPacks         // of all packs, condemned ones too
@@ -75,7 +77,7 @@ func (r *Repo) checkWith(ctx context.Context, o CheckOptions, bad badPacks, load
 		return nil, err
 	}
 	o.ReadData = o.ReadData || o.Subset != "" || o.MaxAge != 0
-	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, named: map[string]bool{}, bad: bad, load: load, once: once}
+	c := &checking{r: r, o: o, begin: time.Now(), result: &CheckResult{}, content: map[string]bool{}, named: map[string]bool{}, parity: map[pack.ID]int64{}, bad: bad, load: load, once: once}
 	// Snapshots are listed before the index and the index before the packs' presence is judged, so
 	// that whoever writes or prunes beside leaves no trace that looks like damage.
 	snapshots, err := c.snapshots(ctx)
@@ -207,7 +209,11 @@ func (c *checking) log(ctx context.Context) error {
 func (c *checking) checkFile(ctx context.Context, name string) error {
 	kind, id := classify(name)
 	if kind == fileParity {
-		return checkParity(ctx, c.r.store, id)
+		p, err := readParity(ctx, c.r.store, id)
+		if err == nil {
+			c.parity[id] = p.Size
+		}
+		return err
 	}
 	read := sealed.ReadFile
 	if kind == fileIndex {
@@ -403,6 +409,10 @@ func (c *checking) packRead(p index.PackInfo, report check.PackReport) {
 		c.missing = append(c.missing, p)
 	case report.Err != nil:
 		c.lose(p.ID, Damage{Name: pack.Name(p.Class, p.ID), Err: report.Err})
+	default:
+		if size, ok := c.parity[p.ID]; ok && size != p.Size {
+			c.damage(Damage{Name: parityName(p.ID), Err: fmt.Errorf("%w: it is of %d bytes, the pack has %d", parity.ErrCorrupt, size, p.Size)})
+		}
 	}
 }
 

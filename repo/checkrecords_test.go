@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/snapkeep/snap/internal/parity"
 	"github.com/snapkeep/snap/internal/sealed"
+	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/internal/tree"
+	"github.com/snapkeep/snap/pack"
 )
 
 // TestCheckReadsWhatRecordsSay stores records that are authentic and say what no decoder takes, one at a time.
@@ -89,4 +92,42 @@ func TestTooLongAPathIsLeftOut(t *testing.T) {
 	if err != nil || len(left) != 1 || left[0].Problem == "" {
 		t.Errorf("entries %+v, %v", left, err)
 	}
+}
+
+// TestCheckFindsParityOfAnotherSize changes what parity says of its pack's size, which whoever reaches the storage can do.
+func TestCheckFindsParityOfAnotherSize(t *testing.T) {
+	r := newTestRepo(t, mem.New(nil), Options{Parity: ParityOn})
+	mustBack(t, r, "a", files{"x": strings.Repeat("some text ", 1000)})
+	name := names(t, r.store, "parity/")[0]
+	file, err := sealed.ReadFile(t.Context(), r.store, name, parity.MaxFileSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := parity.Parse(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := 64 + 16 + 4*(int(p.Size+4095)/4096+2) // docs/format.md section 13.1
+	for _, h := range [][]byte{file[:head], file[len(file)-head:]} {
+		h[16]++
+		sum := pack.SumID(h[:head-16])
+		copy(h[head-16:], sum[:16])
+	}
+	if other, err := parity.Parse(file); err != nil || other.Size != p.Size+1 {
+		t.Fatal(err)
+	}
+	if err := r.store.Remove(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.Create(t.Context(), name, bytes.NewReader(file), int64(len(file))); err != nil {
+		t.Fatal(err)
+	}
+	result, err := r.Check(t.Context(), CheckOptions{ReadData: true})
+	if !errors.Is(err, ErrDamagedFound) || len(result.Damage) != 1 || result.Damage[0].Name != name {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	if _, err := r.Repair(t.Context(), RepairOptions{}); err != nil && !errors.Is(err, ErrDamagedFound) {
+		t.Fatal(err)
+	}
+	mustCheck(t, r)
 }

@@ -395,7 +395,7 @@ func (p *repairing) mendParity(ctx context.Context) error {
 		if slices.ContainsFunc(p.lost, func(l packFile) bool { return l.id == f.id }) {
 			continue
 		}
-		if _, err := readParity(ctx, p.raw, f.id); err == nil {
+		if par, err := readParity(ctx, p.raw, f.id); err == nil && par.Size == f.size {
 			continue
 		}
 		if ctx.Err() != nil {
