@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/snapkeep/snap/internal/s3test"
@@ -14,22 +15,56 @@ import (
 // countAll counts requests.
 type countAll struct {
 	http.RoundTripper
-	n *atomic.Int64
+	asked *requests
+}
+
+// requests are what was asked of a server, and what came of it.
+type requests struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (r *requests) have() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all
+}
+
+func (r *requests) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = nil
 }
 
 func (c countAll) RoundTrip(r *http.Request) (*http.Response, error) {
-	c.n.Add(1)
-	return c.RoundTripper.RoundTrip(r)
+	res, err := c.RoundTripper.RoundTrip(r)
+	outcome := fmt.Sprint(err)
+	if err == nil {
+		outcome = res.Status
+	}
+	c.asked.mu.Lock()
+	defer c.asked.mu.Unlock()
+	c.asked.all = append(c.asked.all, fmt.Sprintf("%s %s: %s", r.Method, r.URL.RequestURI(), outcome))
+	return res, err
+}
+
+// backNoted backs up when the session is stored. A backup does not wait for it, and looks at its packs once more if they came before.
+func backNoted(t *testing.T, r *Repo, name string, f files) {
+	t.Helper()
+	leave := r.enterBackup(t.Context())
+	defer leave()
+	<-r.running.own.ready
+	mustBack(t, r, name, f)
 }
 
 // TestRunsMakeFewRequests counts the requests of whole runs on an S3 server, from opening the repository on: what each run costs whatever it stores.
 func TestRunsMakeFewRequests(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	var n atomic.Int64
+	var asked requests
 	at := s3.Location{Host: server.Proxy.Addr(), Plain: true, Bucket: "few", Prefix: "r"}
 	store, err := s3.Create(t.Context(), at, s3.Options{Credentials: server.Credentials(), Region: "us-east-1", Unique: isUnique,
-		Wrap: func(t http.RoundTripper) http.RoundTripper { return countAll{t, &n} }})
+		Wrap: func(t http.RoundTripper) http.RoundTripper { return countAll{t, &asked} }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,17 +76,17 @@ func TestRunsMakeFewRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	cache := t.TempDir()
-	run := func(what string, most int64, fn func(r *Repo)) {
+	run := func(what string, most int, fn func(r *Repo)) {
 		t.Helper()
-		n.Store(0)
+		asked.forget()
 		r, err := Open(t.Context(), store, credential, Options{OneRun: true, CacheDir: cache})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
 		fn(r)
-		if got := n.Load(); got > most {
-			t.Errorf("%s: %d requests, want %d at most", what, got, most)
+		if got := asked.have(); len(got) > most {
+			t.Errorf("%s: %d requests, want %d at most:\n%s", what, len(got), most, strings.Join(got, "\n"))
 		}
 	}
 	list := func(want int) func(r *Repo) {
@@ -62,10 +97,10 @@ func TestRunsMakeFewRequests(t *testing.T) {
 		}
 	}
 	run("snapshots that nobody has read", 4, list(1))
-	run("a backup behind one of another machine", 16, func(r *Repo) { mustBack(t, r, "one", randomFiles(2, 4, 100_000)) })
+	run("a backup behind one of another machine", 16, func(r *Repo) { backNoted(t, r, "one", randomFiles(2, 4, 100_000)) })
 	run("snapshots", 3, list(2))
-	run("a backup", 14, func(r *Repo) { mustBack(t, r, "one", randomFiles(3, 4, 100_000)) })
-	run("another source", 14, func(r *Repo) { mustBack(t, r, "other", randomFiles(5, 4, 100_000)) })
+	run("a backup", 14, func(r *Repo) { backNoted(t, r, "one", randomFiles(3, 4, 100_000)) })
+	run("another source", 14, func(r *Repo) { backNoted(t, r, "other", randomFiles(5, 4, 100_000)) })
 	run("a look at each file", 4, func(r *Repo) {
 		all, err := r.Snapshots(t.Context(), Filter{})
 		if err != nil {
@@ -98,14 +133,14 @@ func TestRunsMakeFewRequests(t *testing.T) {
 	if err := os.RemoveAll(cache); err != nil {
 		t.Fatal(err)
 	}
-	run("a backup without what was kept", 23, func(r *Repo) { mustBack(t, r, "one", randomFiles(4, 4, 100_000)) })
+	run("a backup without what was kept", 23, func(r *Repo) { backNoted(t, r, "one", randomFiles(4, 4, 100_000)) })
 	run("five sources", 66, func(r *Repo) {
 		for i := range uint64(5) {
-			before := n.Load()
-			mustBack(t, r, fmt.Sprint("source ", i), randomFiles(10+i, 4, 100_000))
+			before := len(asked.have())
+			backNoted(t, r, fmt.Sprint("source ", i), randomFiles(10+i, 4, 100_000))
 			// Six files that it stores and one that goes, four listings of small folders, the root read back: no listing of packs.
-			if got := n.Load() - before; i > 0 && got > 12 {
-				t.Errorf("source %d of a run: %d requests, want 12 at most", i, got)
+			if got := asked.have()[before:]; i > 0 && len(got) > 12 {
+				t.Errorf("source %d of a run: %d requests, want 12 at most:\n%s", i, len(got), strings.Join(got, "\n"))
 			}
 		}
 	})
