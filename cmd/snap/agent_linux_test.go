@@ -205,9 +205,6 @@ func TestAgentHoldsNoSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if found := memorytest.Search(t, os.Getpid(), needles); len(found) < 5 {
-		t.Errorf("in the server's own memory only %v is found", found)
-	}
 }
 
 // secretNeedles returns the secrets of a repository in the forms that they have in memory.
