@@ -44,6 +44,17 @@
 	VSHUFI64X2  $0x88, Z7, Z5, Z14 \
 	VSHUFI64X2  $0xdd, Z7, Z5, Z15
 
+// STORE puts what TRANSPOSE leaves, in order, at CX and an offset from base, one every step bytes.
+#define STORE(offset, step, base) \
+	VMOVDQA64 Z8, (offset+0*step)(base)(CX*1) \
+	VMOVDQA64 Z12, (offset+1*step)(base)(CX*1) \
+	VMOVDQA64 Z10, (offset+2*step)(base)(CX*1) \
+	VMOVDQA64 Z14, (offset+3*step)(base)(CX*1) \
+	VMOVDQA64 Z9, (offset+4*step)(base)(CX*1) \
+	VMOVDQA64 Z13, (offset+5*step)(base)(CX*1) \
+	VMOVDQA64 Z11, (offset+6*step)(base)(CX*1) \
+	VMOVDQA64 Z15, (offset+7*step)(base)(CX*1)
+
 // PLANE makes a plane out of the one below it, of what falls out at the top and of the byte that leaves.
 #define PLANE(reduce, leave, below, plane) \
 	VGF2P8AFFINEQB $0, reduce, TOP, A \
@@ -121,14 +132,7 @@ rows:
 	VPERMB    Z13, Z16, Z13
 	VPERMB    Z11, Z16, Z11
 	VPERMB    Z15, Z16, Z15
-	VMOVDQA64 Z8, (SCRATCH+0*512)(R9)(CX*1)
-	VMOVDQA64 Z12, (SCRATCH+1*512)(R9)(CX*1)
-	VMOVDQA64 Z10, (SCRATCH+2*512)(R9)(CX*1)
-	VMOVDQA64 Z14, (SCRATCH+3*512)(R9)(CX*1)
-	VMOVDQA64 Z9, (SCRATCH+4*512)(R9)(CX*1)
-	VMOVDQA64 Z13, (SCRATCH+5*512)(R9)(CX*1)
-	VMOVDQA64 Z11, (SCRATCH+6*512)(R9)(CX*1)
-	VMOVDQA64 Z15, (SCRATCH+7*512)(R9)(CX*1)
+	STORE(SCRATCH, 512, R9)
 	LEAQ      (BX)(R8*8), BX
 	ADDQ      $64, CX
 	CMPQ      CX, $512
@@ -149,14 +153,7 @@ columns:
 	VMOVDQA64 (SCRATCH+6*64)(R9)(CX*1), Z6
 	VMOVDQA64 (SCRATCH+7*64)(R9)(CX*1), Z7
 	TRANSPOSE
-	VMOVDQA64 Z8, (0*64)(R11)(CX*1)
-	VMOVDQA64 Z12, (1*64)(R11)(CX*1)
-	VMOVDQA64 Z10, (2*64)(R11)(CX*1)
-	VMOVDQA64 Z14, (3*64)(R11)(CX*1)
-	VMOVDQA64 Z9, (4*64)(R11)(CX*1)
-	VMOVDQA64 Z13, (5*64)(R11)(CX*1)
-	VMOVDQA64 Z11, (6*64)(R11)(CX*1)
-	VMOVDQA64 Z15, (7*64)(R11)(CX*1)
+	STORE(0, 64, R11)
 	ADDQ      $512, CX
 	CMPQ      CX, $4096
 	JB        columns
