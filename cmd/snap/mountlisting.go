@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/snapkeep/snap/repo"
@@ -77,15 +78,7 @@ func (l *listings) lookup(s *repo.Snapshot, dir, name string) (*repo.Entry, erro
 	if err != nil {
 		return nil, err
 	}
-	i, ok := slices.BinarySearchFunc(found.Entries, name, func(x repo.Entry, name string) int {
-		switch {
-		case x.Name < name:
-			return -1
-		case x.Name > name:
-			return 1
-		}
-		return 0
-	})
+	i, ok := slices.BinarySearchFunc(found.Entries, name, func(x repo.Entry, name string) int { return strings.Compare(x.Name, name) })
 	if !ok {
 		return nil, nil
 	}
