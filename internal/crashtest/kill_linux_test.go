@@ -151,13 +151,39 @@ func (w *world) cleanedUp() {
 	if prune.Packfiles.Unused+prune.Waiting+prune.Bytes.Unused != 0 || prune.Orphans+prune.Missing != 0 || packs > prune.Bytes.Used*21/20+prune.Packfiles.Used*8192 {
 		w.Errorf("prune leaves %+v, %d bytes of packs", prune, packs)
 	}
-	for _, folder := range []string{"sessions", "tmp", "trash"} {
+	for _, folder := range []string{"sessions", "tmp"} {
 		if left[folder] > 0 {
 			w.Errorf("%s: %d bytes are left", folder, left[folder])
 		}
 	}
 	w.noWidows()
+	w.emptyTrash()
 	w.Logf("bytes left: %v", left)
+}
+
+// emptyTrash looks whether the trash holds nothing that could be brought back, and nothing at all after a while: the copy of a snapshot that
+// was brought back stays for a time.
+func (w *world) emptyTrash() {
+	w.Helper()
+	for _, path := range w.inTrash() {
+		if _, err := os.Lstat(filepath.Join(w.repo(), "snapshots", filepath.Base(path))); err != nil {
+			w.Errorf("%s is left: %v", path, err)
+		}
+	}
+	w.age(25 * time.Hour)
+	w.must("prune", "--now")
+	if left := w.inTrash(); len(left) > 0 {
+		w.Errorf("%q are left after a while", left)
+	}
+}
+
+func (w *world) inTrash() []string {
+	w.Helper()
+	all, err := filepath.Glob(filepath.Join(w.repo(), "trash", "*"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return all
 }
 
 // noWidows complains of parity and copies that outlived what they are for.
