@@ -418,7 +418,7 @@ func (c *checking) packRead(p index.PackInfo, report check.PackReport) {
 
 // trees looks at the trees of snapshots and tells which of their files damage reaches.
 func (c *checking) trees(ctx context.Context, snapshots []*Snapshot) error {
-	trees := check.NewTrees(c.load, c.has)
+	trees := check.NewTrees(c.loadNoting, c.hasNoting)
 	for _, s := range snapshots {
 		root, err := s.RootID()
 		if err != nil {
@@ -454,6 +454,18 @@ func (c *checking) trees(ctx context.Context, snapshots []*Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// loadNoting loads a page, and notes the packs without an index file that it needs.
+func (c *checking) loadNoting(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
+	c.o.fresh.note(c.r.set, id)
+	return c.load(ctx, kind, id)
+}
+
+// hasNoting is has, and notes the packs without an index file that the chunk needs.
+func (c *checking) hasNoting(id pack.ChunkID) bool {
+	c.o.fresh.note(c.r.set, id)
+	return c.has(id)
 }
 
 // has reports whether a chunk can be read from a pack that is not known to be bad.

@@ -63,6 +63,7 @@ type CheckOptions struct {
 	Progress *CheckProgress
 
 	mended []string // files to be taken as whole: a dry run of repair would mend them
+	fresh  freshPacks
 }
 
 // CheckProgress counts what a check, scrub or repair has done. It may be read at any time.
@@ -262,10 +263,14 @@ type RepairOptions struct {
 
 // RepairResult tells what a repair did, or with DryRun would do.
 type RepairResult struct {
-	Mended   []string // files that are whole again
-	Indexed  int      // packs that are in the index again
+	Mended   []string // files that were damaged or missing, and are whole again
+	Indexed  int      // packs that snapshots need and no index file named, in the index again
 	Salvaged int      // segments of broken packs that were copied to new packs
 	Archived int      // packs in an archive, which were not read, and not changed: see Options.WarmUp
+	// What a run leaves that was cut off is no damage. Adopted counts the packs that no index file named and no snapshot needs: they are in the index
+	// now, for the next backup to use or the next prune to remove. Protected are second copies and parity that were not there and are now.
+	Adopted   int
+	Protected []string
 	// Damage is what could not be mended, Affected what that does to snapshots. The next
 	// backup of an unchanged source brings the data back.
 	Damage   []Damage

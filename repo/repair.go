@@ -32,7 +32,8 @@ type repairing struct {
 
 	all     map[string]int64 // files of the store with their sizes
 	packs   packFiles
-	overlay overlay // mended packs of pages, for a dry run
+	overlay overlay    // mended packs of pages, for a dry run
+	fresh   freshPacks // that no index file named
 
 	mu       sync.Mutex       // guards what follows while packs are hashed
 	archived map[pack.ID]bool // packs that nobody can read at once: nothing is wrong with them
@@ -42,7 +43,8 @@ type repairing struct {
 
 // Repair makes whole again what can be: from parity, from second copies, and the index from the packs. It removes nothing: damaged
 // bytes are put aside. What cannot be mended is void from then on, so that the next backup reads anew what the source still
-// has. The error is ErrDamagedFound if there was damage, mended or not; the result tells what is left.
+// has. The error is ErrDamagedFound if there was damage, mended or not; the result tells what is left. What a run leaves that was cut
+// off is tidied and is no damage.
 func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, error) {
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
@@ -121,7 +123,7 @@ func (p *repairing) end(ctx context.Context, err error) error {
 	if p.o.DryRun || !p.begun && (err != nil || !p.result.found()) {
 		return err
 	}
-	entry := LogEntry{What: "repair", Files: p.result.Mended}
+	entry := LogEntry{What: "repair", Files: slices.Concat(p.result.Mended, p.result.Protected)}
 	if err != nil {
 		entry.Why = "broke off"
 	}
@@ -147,8 +149,10 @@ func (p *repairing) mendSmall(ctx context.Context) error {
 		var err error
 		switch {
 		case fileErr == nil && copyErr == nil:
-		case fileErr == nil && (p.protected || !errors.Is(copyErr, fs.ErrNotExist)):
+		case fileErr == nil && !errors.Is(copyErr, fs.ErrNotExist):
 			err = p.replace(ctx, copyPrefix+name, file)
+		case fileErr == nil && p.protected:
+			err = p.protect(ctx, copyPrefix+name, file)
 		case fileErr == nil:
 		case copyErr == nil:
 			err = p.replace(ctx, name, second)
@@ -175,6 +179,16 @@ func (p *repairing) good(ctx context.Context, name, plain string) ([]byte, error
 // replace gives a file other bytes. What stands there is put aside.
 func (p *repairing) replace(ctx context.Context, name string, data []byte) error {
 	p.result.Mended = append(p.result.Mended, name)
+	return p.write(ctx, name, data)
+}
+
+// protect stores a second copy or parity that is not there. A run that was cut off leaves that, and nothing was lost by it.
+func (p *repairing) protect(ctx context.Context, name string, data []byte) error {
+	p.result.Protected = append(p.result.Protected, name)
+	return p.write(ctx, name, data)
+}
+
+func (p *repairing) write(ctx context.Context, name string, data []byte) error {
 	if p.o.DryRun {
 		return nil
 	}
@@ -395,7 +409,8 @@ func (p *repairing) mendParity(ctx context.Context) error {
 		if slices.ContainsFunc(p.lost, func(l packFile) bool { return l.id == f.id }) {
 			continue
 		}
-		if par, err := readParity(ctx, p.raw, f.id); err == nil && par.Size == f.size {
+		par, parErr := readParity(ctx, p.raw, f.id)
+		if parErr == nil && par.Size == f.size {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -405,7 +420,11 @@ func (p *repairing) mendParity(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := p.replace(ctx, parityName(f.id), file); err != nil {
+		store := p.replace
+		if errors.Is(parErr, fs.ErrNotExist) {
+			store = p.protect
+		}
+		if err := store(ctx, parityName(f.id), file); err != nil {
 			return err
 		}
 	}
@@ -431,7 +450,7 @@ func (p *repairing) reindex(ctx context.Context) error {
 			return err
 		}
 	}
-	p.result.Indexed = len(rows)
+	p.fresh.add(rows)
 	if p.o.DryRun {
 		for _, row := range rows {
 			p.r.set.Add(row)

@@ -63,12 +63,18 @@ func TestRepairMendsEachFile(t *testing.T) {
 		if err := faulty.Rewrite(t.Context(), clone, name, func(b []byte) []byte { return hurt(way, rng, b) }); err != nil {
 			t.Fatal(err)
 		}
-		dry := mustRepair(t, reopen(t, clone, o), RepairOptions{DryRun: true})
-		if !slices.Contains(dry.Mended, name) || len(dry.Affected) > 0 {
-			t.Errorf("%s, way %d: dry run: %+v", name, way%4, dry)
+		told := func(res *RepairResult, err error) bool {
+			if way%4 == 3 && (kind == fileCopy || kind == fileParity) { // as a run leaves it that was cut off
+				return err == nil && slices.Equal(res.Protected, []string{name})
+			}
+			return errors.Is(err, ErrDamagedFound) && slices.Contains(res.Mended, name)
+		}
+		dry, err := reopen(t, clone, o).Repair(t.Context(), RepairOptions{DryRun: true})
+		if !told(dry, err) || len(dry.Affected) > 0 {
+			t.Errorf("%s, way %d: dry run: %v: %+v", name, way%4, err, dry)
 		}
 		res, err := reopen(t, clone, o).Repair(t.Context(), RepairOptions{})
-		if !errors.Is(err, ErrDamagedFound) || !slices.Contains(res.Mended, name) || len(res.Damage)+len(res.Affected) > 0 {
+		if !told(res, err) || len(res.Damage)+len(res.Affected) > 0 {
 			t.Errorf("%s, way %d: %v: %+v", name, way%4, err, res)
 			continue
 		}
@@ -289,4 +295,59 @@ type cancelling struct {
 func (c cancelling) Remove(ctx context.Context, name string) error {
 	c.cancel()
 	return c.Store.Remove(context.WithoutCancel(ctx), name)
+}
+
+// TestWhatACutOffRunLeavesIsNoDamage takes away what a run that is killed has not stored yet: the index of packs that no snapshot needs, their
+// parity, and the second copy of a record. Packs that a snapshot needs as well are damage.
+func TestWhatACutOffRunLeavesIsNoDamage(t *testing.T) {
+	c := newClock()
+	o := c.options()
+	o.Parity = ParityOn
+	store := c.store()
+	r := newTestRepo(t, store, o)
+	files := randomFiles(1, 20, 30_000)
+	s := mustBack(t, r, "a", files)
+	whole := names(t, store, "")
+	take := func(name string) {
+		t.Helper()
+		if err := store.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// A backup that ends before its index files are stored: only its packs are there.
+	mustBack(t, r, "b", randomFiles(2, 20, 30_000))
+	packs := 0
+	for _, name := range names(t, store, "") {
+		switch {
+		case slices.Contains(whole, name):
+		case strings.HasPrefix(name, "data/") || strings.HasPrefix(name, "meta/"):
+			packs++
+		default:
+			take(name)
+		}
+	}
+	take("copy/snapshots/" + s.ID.String())
+	want := func(dry bool) {
+		t.Helper()
+		res, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{DryRun: dry})
+		if err != nil || res.Adopted != packs || res.Indexed != 0 || len(res.Mended) != 0 || len(res.Protected) != packs+1 {
+			t.Errorf("dry run %v: %v: %+v, %d packs", dry, err, res, packs)
+		}
+	}
+	want(true)
+	want(false)
+	if len(names(t, store, "copy/snapshots/"+s.ID.String())) == 0 {
+		t.Error("the second copy is not there again")
+	}
+	mustCheck(t, reopen(t, store, o))
+
+	for _, name := range slices.Concat(names(t, store, "index/"), names(t, store, "copy/index/")) {
+		take(name)
+	}
+	res, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{})
+	if !errors.Is(err, ErrDamagedFound) || res.Adopted != packs || res.Indexed == 0 {
+		t.Errorf("no index: %v: %+v, %d packs of nobody", err, res, packs)
+	}
+	mustRestore(t, reopen(t, store, o), s, files)
 }

@@ -193,7 +193,7 @@ func (p *repairing) open(ctx context.Context, d *pack.Decoder, from prune.Origin
 
 // assess looks at what is left of the damage.
 func (p *repairing) assess(ctx context.Context, bad badPacks) error {
-	o := CheckOptions{MaxFiles: p.o.MaxFiles, Progress: &CheckProgress{}}
+	o := CheckOptions{MaxFiles: p.o.MaxFiles, Progress: &CheckProgress{}, fresh: p.fresh}
 	load := p.r.loader.Load
 	if p.o.DryRun {
 		o.mended = p.result.Mended
@@ -204,6 +204,7 @@ func (p *repairing) assess(ctx context.Context, bad badPacks) error {
 		return err
 	}
 	p.result.Damage, p.result.Affected = c.result.Damage, c.result.Affected
+	p.result.Indexed, p.result.Adopted = p.fresh.counts()
 	for _, f := range p.lost {
 		name := f.name()
 		if f.class == 0 || slices.ContainsFunc(p.result.Damage, func(d Damage) bool { return d.Name == name }) {

@@ -24,7 +24,9 @@ brings it back.
 
 Packs in an archive are not read, and left as they are, without --warm-up.
 
-If there was damage the exit code is 30, mended or not; the next run tells what is left.`,
+If there was damage the exit code is 30, mended or not; the next run tells what is left.
+What a run leaves that was cut off is no damage: its packs are put in the index, for the
+next backup or prune, and second copies and parity that it did not get to are written.`,
 		Example: `  snap repair --dry-run
   snap repair`,
 		Args:        noArgs,
@@ -41,7 +43,9 @@ type repairSummary struct {
 	MessageType       string   `json:"message_type"`
 	DryRun            bool     `json:"dry_run,omitempty"`
 	Mended            []string `json:"mended"`
+	Protected         []string `json:"protected"`
 	PacksIndexed      int      `json:"packs_indexed"`
+	PacksAdopted      int      `json:"packs_adopted"`
 	SegmentsSaved     int      `json:"segments_saved"`
 	PacksArchived     int      `json:"packs_archived,omitempty"`
 	NumErrors         int      `json:"num_errors"` // that are left
@@ -59,7 +63,7 @@ func (a *app) repair(ctx context.Context, r *repo.Repo, o repo.RepairOptions) er
 	}
 	a.damage(result.Damage, result.Affected)
 	if a.global.json {
-		s := repairSummary{"summary", o.DryRun, append([]string{}, result.Mended...), result.Indexed, result.Salvaged, result.Archived, len(result.Damage), len(result.Affected)}
+		s := repairSummary{"summary", o.DryRun, append([]string{}, result.Mended...), append([]string{}, result.Protected...), result.Indexed, result.Adopted, result.Salvaged, result.Archived, len(result.Damage), len(result.Affected)}
 		if err := a.jsonLine(s); err != nil {
 			return err
 		}
@@ -79,6 +83,12 @@ func (a *app) printRepair(result *repo.RepairResult, dryRun bool) {
 	}
 	for _, name := range result.Mended {
 		a.printf("%smended: %s", would, term.Name(name))
+	}
+	for _, name := range result.Protected {
+		a.printf("%sprotected again: %s", would, term.Name(name))
+	}
+	if result.Adopted > 0 {
+		a.printf("%sindexed: %s that no backup finished", would, term.Count(int64(result.Adopted), "pack"))
 	}
 	if result.Indexed > 0 {
 		a.printf("%sindexed again: %s", would, term.Count(int64(result.Indexed), "pack"))

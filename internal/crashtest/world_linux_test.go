@@ -225,7 +225,7 @@ type outcome struct {
 }
 
 func (o *outcome) String() string {
-	return fmt.Sprintf("code %d, killed %v, stderr %q", o.code, o.killed, o.stderr)
+	return fmt.Sprintf("code %d, killed %v, stderr %q, stdout %q", o.code, o.killed, o.stderr, o.stdout)
 }
 
 // environment is that of the program.
