@@ -111,13 +111,13 @@ func repairFailure(result *repo.RepairResult, dryRun bool) error {
 	case dryRun && left == 0:
 		return fail(exitDamage, "there is damage, and all of it can be mended").withHint("keep a copy of the repository as it is, then run: snap repair")
 	case dryRun:
-		return fail(exitDamage, "there is damage; %s cannot be mended, and %s are affected", term.Count(int64(len(result.Damage)), "file"),
+		return fail(exitDamage, "there is damage; %s cannot be mended, which affects %s", term.Count(int64(len(result.Damage)), "file"),
 			term.Count(int64(len(result.Affected)), "snapshot")).
 			withHint("keep a copy of the repository as it is, then run: snap repair; the next backup brings back what the source still has")
 	case left == 0:
 		return fail(exitDamage, "there was damage, and all of it was mended").withHint("find out why it happened: look at the disk and at the machine's memory")
 	}
-	return fail(exitDamage, "%s could not be mended, and %s are affected", term.Count(int64(len(result.Damage)), "file"),
+	return fail(exitDamage, "%s could not be mended, which affects %s", term.Count(int64(len(result.Damage)), "file"),
 		term.Count(int64(len(result.Affected)), "snapshot")).
 		withHint("run the backup again: what the source still has is stored anew")
 }
