@@ -143,6 +143,9 @@ func loadKey(name string) (ssh.Signer, ssh.PublicKey, error) {
 	if err != nil {
 		return nil, public, err
 	}
+	if othersMay(info) {
+		return nil, public, fmt.Errorf("%s has mode %04o, so that others may read or write it: run chmod 600 on it", name, info.Mode().Perm())
+	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, public, err

@@ -99,9 +99,16 @@ func TestHostKey(t *testing.T) {
 		{"other port", s.KnownHostsLine(s.Port + 1), sshconn.ErrHostUnknown},
 		{"changed", host + " " + otherText, sshconn.ErrHostKey},
 		{"revoked", good + "\n@revoked * " + strings.SplitN(good, " ", 2)[1], sshconn.ErrHostKey},
-		{"unreadable", "nonsense", sshconn.ErrHostKey},
+		{"unreadable", "nonsense", sshconn.ErrHostUnknown},
+		{"a kind of later days", host + " ssh-later AAAACXNzaC1sYXRlcgAAAAEA\n" + good, nil},
+		{"only a kind of later days", host + " ssh-later AAAACXNzaC1sYXRlcgAAAAEA", sshconn.ErrHostUnknown},
+		{"changed beside unreadable", "nonsense\n" + host + " " + otherText, sshconn.ErrHostKey},
+		{"revoked cannot be read", good + "\n@revoked * ssh-later AAAACXNzaC1sYXRlcgAAAAEA", sshconn.ErrHostKey},
+		{"unknown marker", good + "\n@trusted * " + otherText, sshconn.ErrHostKey},
 		{"authority", "@cert-authority * " + otherText + "\n" + good, nil},
 	}
+	// Which lines the errors name.
+	lines := map[string]string{"changed": "1", "unreadable": "1", "only a kind of later days": "1", "changed beside unreadable": "2", "revoked cannot be read": "2", "unknown marker": "2"}
 	for _, test := range tests {
 		file := filepath.Join(t.TempDir(), "known_hosts")
 		if err := os.WriteFile(file, []byte(test.known+"\n"), 0o600); err != nil {
@@ -109,7 +116,11 @@ func TestHostKey(t *testing.T) {
 		}
 		opts := s.Client()
 		opts.KnownHosts = []string{file}
-		if err := greet(t, s.Address(), opts); !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
+		err := greet(t, s.Address(), opts)
+		if line, bad := lines[test.name]; bad && (err == nil || !strings.Contains(err.Error(), file+":"+line)) {
+			t.Errorf("%s: %v does not name line %s", test.name, err, line)
+		}
+		if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
 			t.Errorf("%s: error %v, want %v", test.name, err, test.want)
 		} else if err != nil && !sshconn.IsPermanent(err) {
 			t.Errorf("%s: to be tried again: %v", test.name, err)
@@ -126,7 +137,14 @@ func TestRefused(t *testing.T) {
 	dir := t.TempDir()
 	sshdtest.WriteKey(t, filepath.Join(dir, "stranger"), "")
 	sshdtest.WriteKey(t, filepath.Join(dir, "locked"), "passphrase")
-	for name, says := range map[string]string{"stranger": "unable to authenticate", "locked": "ssh-agent", "missing": "no such file"} {
+	good, err := os.ReadFile(filepath.Join(s.Home, ".ssh", "id_ed25519"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "open"), good, 0o600), os.Chmod(filepath.Join(dir, "open"), 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	for name, says := range map[string]string{"stranger": "unable to authenticate", "locked": "ssh-agent", "missing": "no such file", "open": "chmod 600"} {
 		opts := s.Client()
 		opts.Identities = []string{filepath.Join(dir, name)}
 		err := greet(t, s.Address(), opts)

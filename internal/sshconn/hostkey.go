@@ -17,7 +17,9 @@ import (
 type hostKeys struct {
 	address string // the name under which the host is known
 	check   ssh.HostKeyCallback
-	known   []string // files that exist
+	known   []string          // files that exist
+	unread  []string          // lines of these whose keys cannot be read, as file:line
+	origin  map[string]string // where lines were passed over: the file that each name in an answer of check stands for
 }
 
 func newHostKeys(t *target) (*hostKeys, error) {
@@ -27,8 +29,7 @@ func newHostKeys(t *target) (*hostKeys, error) {
 			k.known = append(k.known, name)
 		}
 	}
-	var err error
-	if k.check, err = knownhosts.New(k.known...); err != nil {
+	if err := k.readKnown(); err != nil {
 		return nil, fmt.Errorf("%w: no key of any host is known while a line cannot be read: %w", ErrHostKey, err)
 	}
 	return k, nil
@@ -44,13 +45,25 @@ func (k *hostKeys) verify(_ string, remote net.Addr, key ssh.PublicKey) error {
 	var unknown *knownhosts.KeyError
 	if errors.As(err, &unknown) {
 		if len(unknown.Want) == 0 {
-			return fmt.Errorf("%w: %s shows %s: compare it, then add it to known_hosts",
-				ErrHostUnknown, knownhosts.Normalize(k.address), fingerprint)
+			return fmt.Errorf("%w: %s shows %s: compare it, then add it to known_hosts%s",
+				ErrHostUnknown, knownhosts.Normalize(k.address), fingerprint, k.passedOver())
+		}
+		file := unknown.Want[0].Filename
+		if name, ok := k.origin[file]; ok {
+			file = name
 		}
 		return fmt.Errorf("%w: %s shows %s, but %s:%d has another: somebody may be listening, or the server has changed",
-			ErrHostKey, knownhosts.Normalize(k.address), fingerprint, unknown.Want[0].Filename, unknown.Want[0].Line)
+			ErrHostKey, knownhosts.Normalize(k.address), fingerprint, file, unknown.Want[0].Line)
 	}
 	return fmt.Errorf("%w: %s shows %s: %w", ErrHostKey, knownhosts.Normalize(k.address), fingerprint, err)
+}
+
+// passedOver tells of lines that may have been of the host.
+func (k *hostKeys) passedOver() string {
+	if len(k.unread) == 0 {
+		return ""
+	}
+	return "; passed over, since the key cannot be read: " + strings.Join(k.unread[:min(len(k.unread), 5)], ", ")
 }
 
 // certAlgorithms are those of host certificates.
