@@ -121,7 +121,7 @@ type Summary struct {
 	FilesNew, FilesChanged, FilesUnmodified int64
 	DirsNew, DirsChanged, DirsUnmodified    int64
 	Files, Bytes                            int64 // regular files and their bytes
-	Unreadable                              int64 // files and directories that could not be read
+	Unreadable                              int64 // files and directories that could not be read, or not all of their attributes
 	ChangedWhileRead                        int64
 }
 

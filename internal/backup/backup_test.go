@@ -507,6 +507,22 @@ func TestAttributesOverTheLimitAreLeftOut(t *testing.T) {
 	if err != nil || len(x.Xattrs) != 34 || !strings.Contains(x.Problem, "user.34") {
 		t.Errorf("%d attributes, %q, %v", len(x.Xattrs), x.Problem, err)
 	}
+	if res.Summary.Unreadable != 2 {
+		t.Errorf("%d counted, want 2", res.Summary.Unreadable)
+	}
+	// Nothing has changed, and it is told again, until the attributes can be kept.
+	res, err = b.back(t.Context(), lavish{localSource(t, dir)}, res.Root, nil)
+	if err != nil || res.Summary.Unreadable != 2 {
+		t.Errorf("the second time: %d counted, %v", res.Summary.Unreadable, err)
+	}
+	res, err = b.back(t.Context(), localSource(t, dir), res.Root, nil)
+	if err != nil || res.Summary.Unreadable != 0 {
+		t.Fatalf("the third time: %d counted, %v", res.Summary.Unreadable, err)
+	}
+	x, err = tree.Lookup(t.Context(), b.loader.Load, res.Root, strings.TrimPrefix(filepath.Join(dir, "lavish-file"), "/"))
+	if err != nil || len(x.Xattrs) != 0 || x.Problem != "" {
+		t.Errorf("the third time: %d attributes, %q, %v", len(x.Xattrs), x.Problem, err)
+	}
 }
 
 // growing is a source whose small files have become large when they are opened.

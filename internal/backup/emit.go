@@ -150,7 +150,7 @@ func rereadAction(before, now *tree.Entry) Action {
 }
 
 func (r *run) count(x *tree.Entry, a Action) {
-	if x.Marks&tree.MarkUnreadable != 0 {
+	if x.Marks&tree.MarkUnreadable != 0 || x.Problem != "" {
 		r.summary.Unreadable++
 	}
 	if x.Marks&tree.MarkChanged != 0 {

@@ -211,7 +211,8 @@ func (r *run) begin(ctx context.Context, j *job, f source.File) (*tree.Stat, err
 	st.Name = j.entry.Name
 	j.entry.Stat = st
 	if err := describe(ctx, j.dir, j.entry, f); err != nil {
-		j.entry.Problem = err.Error()
+		// Its content counts; the next backup looks again.
+		j.entry.Marks, j.entry.Problem = j.entry.Marks|tree.MarkUnproven, err.Error()
 		r.problem(j.path(), err, false)
 	}
 	return &st, nil
