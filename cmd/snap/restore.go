@@ -35,7 +35,7 @@ func (f *restoreFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.excludeFiles, "exclude-file", nil, "read patterns from a `file` (repeatable)")
 	fs.StringArrayVar(&f.iexcludeFiles, "iexclude-file", nil, "the same, upper and lower case alike (repeatable)")
 	fs.StringVar(&f.overwrite, "overwrite", "if-changed", "`when` to replace files that exist: always, if-changed, if-newer or never")
-	fs.BoolVar(&f.delete, "delete", false, "remove from restored folders what the snapshot does not have there")
+	fs.BoolVar(&f.delete, "delete", false, "remove from folders that are restored as a whole what the snapshot does not have there; with --include or --exclude, others stay as they are")
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "write nothing, tell what would be done")
 	fs.BoolVar(&f.verify, "verify", false, "read all files again and compare them")
 	fs.BoolVar(&f.sparse, "sparse", true, "restore holes in files as holes")

@@ -132,10 +132,20 @@ func (s *Source) checkPatterns() error {
 	for _, list := range []struct {
 		field    string
 		patterns []string
-	}{{"exclude", s.Exclude}, {"iexclude", s.IExclude}} {
+		fold     bool
+	}{{"exclude", s.Exclude, false}, {"iexclude", s.IExclude, true}} {
 		for i, p := range list.patterns {
 			if _, err := filter.Compile([]string{p}, filter.Options{}); err != nil {
 				return at(err, list.field, strconv.Itoa(i))
+			}
+		}
+		all, err := filter.Compile(list.patterns, filter.Options{FoldCase: list.fold})
+		if err != nil {
+			return at(err, list.field)
+		}
+		for i, p := range s.Paths {
+			if matched, _ := all.MatchPath(p); matched {
+				return at(fmt.Errorf("path %q: %s leaves it out, so that nothing of it would be saved: take it out of paths, or add %q to %s", p, list.field, "!"+p, list.field), "paths", strconv.Itoa(i))
 			}
 		}
 	}

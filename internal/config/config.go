@@ -37,7 +37,7 @@ type Source struct {
 
 	Paths             []string `yaml:"paths" doc:"absolute paths of folders and files"`
 	Devices           []string `yaml:"devices" doc:"block devices and disk images, read as data"`
-	Exclude           []string `yaml:"exclude" doc:"patterns of what is left out, as of --exclude"`
+	Exclude           []string `yaml:"exclude" doc:"patterns of what is left out, as of --exclude; one that leaves out one of the paths as a whole is an error"`
 	IExclude          []string `yaml:"iexclude" doc:"the same, whatever the case of letters"`
 	ExcludeIfPresent  []string `yaml:"exclude_if_present" doc:"leave out folders with a file of one of these names"`
 	ExcludeCaches     *bool    `yaml:"exclude_caches" doc:"leave out folders marked by CACHEDIR.TAG"`
@@ -60,8 +60,8 @@ type Source struct {
 
 // SSH says how to connect.
 type SSH struct {
-	Identity   string `yaml:"identity" doc:"file with the private key of the pull"`
-	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts"`
+	Identity   string `yaml:"identity" doc:"file with the private key of the pull; one that others may read is not used"`
+	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts; lines whose key cannot be read are passed over"`
 	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client; it gets the files above as -i and -o UserKnownHostsFile"`
 	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
 	SFTP       string `yaml:"sftp_command" doc:"for transport sftp: what is run on the source in place of the sftp subsystem, such as: sudo -n /usr/lib/openssh/sftp-server -R"`

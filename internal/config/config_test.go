@@ -63,6 +63,8 @@ func TestParseRejects(t *testing.T) {
 		{"a tab", "sources:\n\tweb1:\n", `not by tabs`},
 		{"unknown compression", source("compress: yes"), `compress "yes": there are auto, on, off`},
 		{"bad pattern", source(`exclude: ["[a"]`), "line 5"},
+		{"path left out", source("exclude: ['*.LOG', /srv]"), `line 4: source "web1": path "/srv": exclude leaves it out`},
+		{"path in what is left out, in another case", source("iexclude: [/SRV]\n    devices: [/dev/sda]"), `add "!/srv" to iexclude`},
 		{"bad marker", source("exclude_if_present: [a/b]"), "exclude_if_present"},
 		{"no time span", source("every: 1 day"), `line 5: "1 day" is no time span`},
 		{"a list as a time span", source("every: [1d]"), "is no time span"},
@@ -317,6 +319,7 @@ func TestShownConfigurationIsTheSame(t *testing.T) {
 	everything(reflect.ValueOf(&s).Elem())
 	s.Transport, s.Compress, s.Devices = TransportAgent, "on", []string{"/dev/sda"}
 	s.Snapshots = []string{"srv"}
+	s.Exclude, s.IExclude = []string{"*.tmp", "!/some"}, []string{"/other"}
 	s.ExcludeIfPresent = []string{".nobackup"}
 	s.Streams = []Stream{{Name: "crm.sql", Kind: "postgresql"}}
 	c := &Config{Repository: Repository{"/r", "/p", "cat", "/i"}, Parallel: 2, Sources: map[string]Source{"web1": s}}
