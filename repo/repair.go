@@ -179,16 +179,6 @@ func (p *repairing) good(ctx context.Context, name, plain string) ([]byte, error
 // replace gives a file other bytes. What stands there is put aside.
 func (p *repairing) replace(ctx context.Context, name string, data []byte) error {
 	p.result.Mended = append(p.result.Mended, name)
-	return p.write(ctx, name, data)
-}
-
-// protect stores a second copy or parity that is not there. A run that was cut off leaves that, and nothing was lost by it.
-func (p *repairing) protect(ctx context.Context, name string, data []byte) error {
-	p.result.Protected = append(p.result.Protected, name)
-	return p.write(ctx, name, data)
-}
-
-func (p *repairing) write(ctx context.Context, name string, data []byte) error {
 	if p.o.DryRun {
 		return nil
 	}
@@ -198,6 +188,26 @@ func (p *repairing) write(ctx context.Context, name string, data []byte) error {
 	if err := p.putAside(ctx, name); err != nil {
 		return err
 	}
+	return p.store(ctx, name, data)
+}
+
+// protect stores a second copy or parity that is not there. A run that was cut off leaves that, and nothing was lost by it. One that goes on may be
+// about to store it.
+func (p *repairing) protect(ctx context.Context, name string, data []byte) error {
+	p.result.Protected = append(p.result.Protected, name)
+	if p.o.DryRun {
+		return nil
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	if err := p.store(ctx, name, data); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+func (p *repairing) store(ctx context.Context, name string, data []byte) error {
 	if err := p.raw.Create(ctx, name, bytes.NewReader(data), int64(len(data))); err != nil {
 		return fmt.Errorf("write mended %s: %w", name, err)
 	}
