@@ -36,7 +36,7 @@ func writeUntilKilled(dir string) {
 	for range 4 {
 		go func() {
 			for {
-				data := make([]byte, rand.IntN(300_000))
+				data := make([]byte, 32+rand.IntN(300_000)) // so many that no two are alike
 				for i := range data {
 					data[i] = byte(rand.Uint32())
 				}
