@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -186,8 +187,16 @@ func (d *disk) serve(t testing.TB, dir string) string {
 		t.Skip("cannot mount FUSE: ", err)
 	}
 	t.Cleanup(func() {
-		if err := server.Unmount(); err != nil {
-			t.Error(err)
+		// The loop device lets go of the file behind the moment in which it is bound to none.
+		for end := time.Now().Add(deadline); ; time.Sleep(100 * time.Millisecond) {
+			err := server.Unmount()
+			if err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Error(err)
+				return
+			}
 		}
 	})
 	return filepath.Join(dir, "disk")
