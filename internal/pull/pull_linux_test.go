@@ -219,7 +219,8 @@ func TestHooks(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "roots: [ROOT]\nstreams:\n  slow: {command: [sh, -c, \"echo $$ > ROOT.pid; echo some; exec sleep 1000\"]}\nwritable: [/tmp]\n")
+	pid := filepath.Join(t.TempDir(), "pid")
+	s := newSite(t, "roots: [ROOT]\nstreams:\n  slow: {command: [sh, -c, \"echo $$ > "+pid+"; echo some; exec sleep 1000\"]}\nwritable: ["+filepath.Dir(pid)+"]\n")
 	for i := range 20 {
 		write(t, filepath.Join(s.root, strconv.Itoa(i)), strings.Repeat(strconv.Itoa(i*7919), 2000))
 	}
@@ -241,11 +242,11 @@ func TestLimits(t *testing.T) {
 		if res := one(t, r, s.source(t, fmt.Sprintf("paths: [ROOT]\nstreams: [{name: slow}]\nlimits: {time: %ds}", seconds))); !errors.Is(res.Err, pull.ErrTimeout) || count(t, r) != 0 {
 			t.Errorf("time: %v, %d snapshots", res.Err, count(t, r))
 		}
-		if _, err := os.Stat(s.root + ".pid"); err == nil || seconds > 600 {
+		if _, err := os.Stat(pid); err == nil || seconds > 600 {
 			break
 		}
 	}
-	waitEnded(t, s.root+".pid")
+	waitEnded(t, pid)
 	silent := s.source(t, "paths: [ROOT]\nlimits: {idle: 1s}")
 	silent.SSH.Agent = "sleep 1000"
 	if res := one(t, vault(t, repo.CreateOptions{}), silent); !errors.Is(res.Err, pull.ErrUnreachable) {
