@@ -283,8 +283,11 @@ func (l *listener) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// causeOr returns why the context ended if it did, and else err.
+// causeOr returns why the context ended if it did, and else err. Who dials may notice that the time is up a moment before the context does.
 func causeOr(ctx context.Context, err error) error {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done()
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
