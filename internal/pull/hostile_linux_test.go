@@ -89,7 +89,7 @@ func evil() map[string]evilCase {
 		"a name of 4 KiB":      {agent: greet(agenttest.Greeting{Machine: strings.Repeat("m", 4096)})},
 		"a name of 5 KiB":      {agent: greet(agenttest.Greeting{Machine: strings.Repeat("m", 5000)}), says: "hello: corrupt encoding"},
 		"a clock of 9999":      {agent: greet(agenttest.Greeting{Clock: 253402300799})},
-		"silence":              {agent: answers(agenttest.List, func(*agenttest.Question) []byte { return nil }), fields: "limits: {idle: 1s, time: 3s}", says: "the pull took more than 3s"},
+		"silence":              {agent: answers(agenttest.List, func(*agenttest.Question) []byte { return nil }), fields: "limits: {idle: 10s, time: 15s}", says: "the pull took more than 15s"},
 		"a folder without end": {agent: &agenttest.Agent{Answer: func(q *agenttest.Question, w io.Writer) (bool, error) {
 			if q.Kind != agenttest.List {
 				return false, nil
