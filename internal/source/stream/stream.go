@@ -42,7 +42,7 @@ func FromReader(name string, r io.Reader) Stream {
 	return Stream{Name: name, Open: func(context.Context) (io.ReadCloser, error) {
 		var first io.ReadCloser
 		if once.Do(func() { first = io.NopCloser(r) }); first == nil {
-			return nil, fmt.Errorf("%w: %q was read before", source.ErrStream, name)
+			return nil, fmt.Errorf("%w: it was read before", source.ErrStream)
 		}
 		return first, nil
 	}}
@@ -129,7 +129,7 @@ func (d dir) Open(ctx context.Context, st *tree.Stat) (source.File, error) {
 // failure makes an error of a stream, which ends the backup.
 func failure(name string, err error) error {
 	if errors.Is(err, source.ErrStream) {
-		return err
+		return fmt.Errorf("%q: %w", name, err)
 	}
 	return fmt.Errorf("%q: %w: %w", name, source.ErrStream, err)
 }
