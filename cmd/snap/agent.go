@@ -51,6 +51,24 @@ belong to root, in folders that only root can change:
         create: [btrfs, subvolume, snapshot, -r, /srv, /srv/.snap-pull]
         remove: [btrfs, subvolume, delete, /srv/.snap-pull]
 
+These fields there are:
+
+  roots           folders and files that may be read, with all below
+  devices         block devices and disk images that may be read as data
+  exclude         patterns, as of snap backup, of what may not be read in the roots
+  streams         commands whose output may be read, by name: kind is postgresql, mysql,
+                  mariadb, sqlite or command; settings go with the databases, command: [...]
+                  with the last; env adds to the environment
+  snapshots       file-system snapshots, by name: create and remove are commands, env their
+                  environment, timeout_seconds the time that each may take (300)
+  rate_limit      bytes that may be sent a second, at least 65536; 0 for no limit
+  writable        folders that the commands may write in
+  new_privileges  true lets the commands gain rights, as with sudo; Landlock is off then
+
+Settings are database, host, port, user, as (the system's user to run the dump as) and
+program; socket and defaults_file for MySQL and MariaDB, passfile for PostgreSQL; for SQLite
+file and program. No shell sees a command.
+
 A snapshot is made before files are read, and removed after, also if the connection
 is lost or the agent is killed. The folder where it can be read is one of the roots.
 

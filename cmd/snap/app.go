@@ -94,7 +94,7 @@ The first one needs nothing but a folder to save:
 
 It makes an encrypted repository in your data folder and a key in your
 configuration folder, and says where both are.`,
-		Args:          a.noSuchCommand,
+		Args:          noSuchCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,
 
@@ -158,16 +158,21 @@ func (a *app) made() (all []*cobra.Command) {
 	return all
 }
 
-// noSuchCommand says that the first argument names no command.
-func (a *app) noSuchCommand(c *cobra.Command, args []string) error {
+// noSuchCommand says that the first argument names no command below c.
+func noSuchCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	err := usageError("unknown command %q", args[0])
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		return err.withHint("did you mean: snap " + strings.Join(near, ", snap "))
+	if c.HasParent() {
+		err = usageError("unknown command %q for %s", args[0], c.CommandPath())
 	}
-	return err.withHint("run: snap --help")
+	c.SuggestionsMinimumDistance = c.Root().SuggestionsMinimumDistance
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		path := c.CommandPath() + " "
+		return err.withHint("did you mean: " + path + strings.Join(near, ", "+path))
+	}
+	return err.withHint("run: " + c.CommandPath() + " --help")
 }
 
 // prepare checks the global flags and starts profiles before a command runs.

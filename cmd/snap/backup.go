@@ -51,9 +51,9 @@ func (a *app) backupCommand() *cobra.Command {
 		Short:   "Save files and folders as a snapshot",
 		Long: `Save files and folders, or the output of commands, as one snapshot.
 
-Without --repo and SNAP_REPOSITORY the first backup makes an encrypted
-repository in your data folder, with a key in your configuration folder, and
-says where both are. Later ones use it.
+Where neither --repo, SNAP_REPOSITORY nor a configuration says where the repository is,
+the first backup makes an encrypted one in your data folder, with a key in your
+configuration folder, and says where both are. Later ones use it.
 
 Files that cannot be read are named, and the snapshot is marked partial (exit
 code 3). A path that does not exist fails the backup. If a backup is interrupted,
@@ -61,7 +61,19 @@ what it has written is used by the next one.
 
 A path that is given is saved itself whatever pattern, size or marker would leave it out;
 what lies in it is left out as elsewhere. A path that is a link is saved as a link. Links on
-the way to a path are followed, so that they come back as folders.`,
+the way to a path are followed, so that they come back as folders.
+
+Patterns leave out files and folders, and all that lies in these folders:
+
+  *.tmp          this name in any folder: * stands for any characters but a slash, ? for
+                 one, [a-z] for one of these
+  cache/tmp      what is named tmp in a folder that is named cache
+  /srv/**/cache  this whole path: ** stands for any folders between, also for none
+  !keep.tmp      takes back what a pattern before it has left out; the last that fits counts.
+                 A folder that is left out is not looked into
+
+In a file of patterns each has a line. $NAME and ${NAME} are variables of the environment,
+$$ is a dollar, and lines that begin with # are comments.`,
 		Example: `  snap backup ~/Documents
   snap backup /etc /home --exclude '*.tmp' --exclude-caches --tag daily
   snap backup --dry-run -vv ~/Documents

@@ -19,7 +19,7 @@ func (a *app) configCommand() *cobra.Command {
 one YAML file, or a folder whose *.yaml files are taken together: --config,
 SNAP_CONFIG, ~/.config/snap/snap.yaml or /etc/snap/snap.yaml.`,
 		Example: "  snap config example > /etc/snap/snap.yaml\n  snap config validate",
-		Args:    a.noSuchCommand,
+		Args:    noSuchCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(&cobra.Command{

@@ -52,12 +52,7 @@ func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 
 // parent makes a command that only holds others.
 func parent(c *cobra.Command, children ...*cobra.Command) *cobra.Command {
-	c.Args = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError("unknown command %q for %s", args[0], c.CommandPath()).withHint("run: " + c.CommandPath() + " --help")
-		}
-		return nil
-	}
+	c.Args = noSuchCommand
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(children...)
 	return c
@@ -80,7 +75,8 @@ var variables = []struct{ name, meaning string }{
 	{"SNAP_PASSWORD_FILE", "file with the passphrase"},
 	{"SNAP_IDENTITY_FILE", "file of age identities, or an SSH private key"},
 	{"SNAP_PASSWORD", "the passphrase; other processes may see it"},
-	{"SNAP_FROM_REPOSITORY", "place of the repository to copy from, as --from-repo; SNAP_FROM_PASSWORD_FILE and the like give its key"},
+	{"SNAP_FROM_REPOSITORY", "place of the repository to copy from, as --from-repo; SNAP_FROM_REPOSITORY_FILE, SNAP_FROM_PASSWORD_FILE and the like as without FROM_"},
+	{"SNAP_CONFIG", "file or folder with the configuration of pulls, as --config"},
 	{"SNAP_CACHE_DIR", "folder for copies of the index, and of metadata of stores elsewhere"},
 	{"SNAP_CACHE_SIZE", "how much metadata of each repository elsewhere is kept"},
 	{"SNAP_COMPRESSION", "as --compression"},
@@ -96,15 +92,18 @@ var variables = []struct{ name, meaning string }{
 	{"SNAP_PROGRESS_FPS", "how often a second progress is shown"},
 	{"NO_COLOR", "if set, nothing is coloured"},
 	{"XDG_DATA_HOME", "where the default repository is, in snap/repository (default ~/.local/share)"},
-	{"XDG_CONFIG_HOME", "where its key is, in snap/key (default ~/.config)"},
-	{"XDG_STATE_HOME", "where it is noted what check has verified, and which snapshots this machine has seen, in snap (default ~/.local/state)"},
+	{"XDG_CONFIG_HOME", "where its key is, in snap/key, and the configuration of pulls, in snap/snap.yaml (default ~/.config)"},
+	{"XDG_STATE_HOME", "where it is noted what check has verified, which snapshots this machine has seen, and what pulls are under way, in snap (default ~/.local/state)"},
 	{"XDG_CACHE_HOME", "where caches are, in snap (default ~/.cache)"},
 }
+
+// precedence says what holds where several things say the same.
+const precedence = "Flags win over variables, and both over the configuration. Of several variables that give a key the first one here is taken."
 
 // environmentCommand is a help topic.
 func (a *app) environmentCommand() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("Flags win over variables. Of several that give a key the first one here is taken.\n\n")
+	b.WriteString(precedence + "\n\n")
 	for _, v := range variables {
 		fmt.Fprintf(&b, "  %-24s %s\n", v.name, v.meaning)
 	}

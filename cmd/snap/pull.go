@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -43,9 +44,10 @@ shrunk, another machine, changed all over) gets its snapshot all the same, marke
 suspicious; nothing of that source is forgotten until somebody has looked at it. If
 all is well, --accept makes a snapshot that counts as a good one.
 
-The exit code is that of the worst result: 0, 3 (something could not be read), 24
-and 23 (a guard tripped), 20 (cannot be reached), 22 (refused), 21 (wrong host
-key), and 1 for all other failures.
+The exit code is that of the worst result, from good to bad: 0, 3 (something could not
+be read), 24 and 23 (a guard tripped), 20 (cannot be reached), 22 (refused), 21 (wrong
+host key), and any other failure by its own code, such as 1, 11 (a pull of the source is
+under way) or 41 (no space).
 
 If no source can be pulled at all, because the repository cannot be opened or the
 configuration is wrong, the hooks after_failure and finally run for each source that was
@@ -96,7 +98,7 @@ func (a *app) secretInEnvironment() bool {
 func (a *app) configFile() (string, error) {
 	name, tried := a.findConfig()
 	if name == "" {
-		return "", fail(exitUsage, "there is no configuration: neither %s", strings.Join(tried, " nor ")).withHint("begin with: snap config example > " + tried[0])
+		return "", fail(exitUsage, "there is no configuration: neither %s", strings.Join(tried, " nor ")).withHint("begin with: mkdir -p " + filepath.Dir(tried[0]) + " && snap config example > " + tried[0])
 	}
 	return name, nil
 }
@@ -330,6 +332,8 @@ func pullHint(source string, code int, err error) string {
 	switch {
 	case errors.Is(err, agent.ErrLimit), errors.Is(err, sftp.ErrLimit):
 		return "if there is that much to pull, raise the limits of the source in the configuration; else look what is wrong with it"
+	case errors.Is(err, repo.ErrStream):
+		return "run the command of the stream by itself on the source to see what is wrong with it"
 	case errors.Is(err, pull.ErrTimeout):
 		return "look what takes so long, the source or what it runs, or raise the limit of time in the configuration"
 	}

@@ -32,6 +32,7 @@ func TestPullHints(t *testing.T) {
 		{"root missing", fmt.Errorf("backup: %w", repo.ErrRootMissing), exitRootMissing, "is the disk mounted?"},
 		{"more than allowed", fmt.Errorf("backup: %w: 101 entries", agent.ErrLimit), exitFatal, "raise the limits"},
 		{"more than allowed by SFTP", fmt.Errorf("backup: %w: 101 entries", sftp.ErrLimit), exitFatal, "raise the limits"},
+		{"dump that fails", fmt.Errorf("backup: %w", repo.ErrStream), exitFatal, "by itself on the source"},
 		{"too slow", fmt.Errorf("backup: %w: more than 8s", pull.ErrTimeout), exitFatal, "raise the limit of time"},
 		{"wrong passphrase", fmt.Errorf("open: %w", repo.ErrWrongPassphrase), exitWrongKey, "check which passphrase"},
 	} {

@@ -17,7 +17,7 @@ func reference(root *cobra.Command) string {
 			describeCommand(&b, c, 2)
 		}
 	}
-	b.WriteString("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n")
+	b.WriteString("\n## Environment\n\n" + precedence + "\n\n| variable | meaning |\n| --- | --- |\n")
 	for _, v := range variables {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", v.name, v.meaning)
 	}
@@ -31,7 +31,13 @@ func reference(root *cobra.Command) string {
 func describeCommand(b *strings.Builder, c *cobra.Command, level int) {
 	fmt.Fprintf(b, "\n%s %s\n\n", strings.Repeat("#", level), c.CommandPath())
 	if c.HasSubCommands() {
+		if c.HasAvailableLocalFlags() {
+			fmt.Fprintf(b, "    %s\n\n", c.UseLine())
+		}
 		fmt.Fprintf(b, "%s\n", longOrShort(c))
+		if c.HasAvailableLocalFlags() {
+			fmt.Fprintf(b, "\n```\n%s```\n\nExamples:\n\n```\n%s\n```\n", c.LocalFlags().FlagUsages(), c.Example)
+		}
 		for _, sub := range c.Commands() {
 			describeCommand(b, sub, level+1)
 		}

@@ -27,13 +27,13 @@ type restoreFlags struct {
 func (f *restoreFlags) register(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.target, "target", "t", "", "`folder` to restore to; it is made if need be")
 	fs.StringArrayVarP(&f.includes, "include", "i", nil, "restore only what matches the `pattern` (repeatable)")
-	fs.StringArrayVar(&f.iincludes, "iinclude", nil, "the same, upper and lower case alike (repeatable)")
-	fs.StringArrayVar(&f.includeFiles, "include-file", nil, "read patterns from a `file` (repeatable)")
-	fs.StringArrayVar(&f.iincludeFiles, "iinclude-file", nil, "the same, upper and lower case alike (repeatable)")
+	fs.StringArrayVar(&f.iincludes, "iinclude", nil, "as --include, upper and lower case of the `pattern` alike (repeatable)")
+	fs.StringArrayVar(&f.includeFiles, "include-file", nil, "read patterns of --include from a `file` (repeatable)")
+	fs.StringArrayVar(&f.iincludeFiles, "iinclude-file", nil, "as --include-file, upper and lower case of the patterns in the `file` alike (repeatable)")
 	fs.StringArrayVarP(&f.excludes, "exclude", "e", nil, "leave out what matches the `pattern` (repeatable)")
-	fs.StringArrayVar(&f.iexcludes, "iexclude", nil, "the same, upper and lower case alike (repeatable)")
-	fs.StringArrayVar(&f.excludeFiles, "exclude-file", nil, "read patterns from a `file` (repeatable)")
-	fs.StringArrayVar(&f.iexcludeFiles, "iexclude-file", nil, "the same, upper and lower case alike (repeatable)")
+	fs.StringArrayVar(&f.iexcludes, "iexclude", nil, "as --exclude, upper and lower case of the `pattern` alike (repeatable)")
+	fs.StringArrayVar(&f.excludeFiles, "exclude-file", nil, "read patterns of --exclude from a `file` (repeatable)")
+	fs.StringArrayVar(&f.iexcludeFiles, "iexclude-file", nil, "as --exclude-file, upper and lower case of the patterns in the `file` alike (repeatable)")
 	fs.StringVar(&f.overwrite, "overwrite", "if-changed", "`when` to replace files that exist: always, if-changed, if-newer or never")
 	fs.BoolVar(&f.delete, "delete", false, "remove from folders that are restored as a whole what the snapshot does not have there; with --include or --exclude, others stay as they are")
 	fs.BoolVarP(&f.dryRun, "dry-run", "n", false, "write nothing, tell what would be done")
@@ -56,6 +56,9 @@ func (a *app) restoreCommand() *cobra.Command {
 
 All of a snapshot comes back with its paths below the target: /etc/hosts as
 FOLDER/etc/hosts. What a folder named by PATH holds comes directly into the target.
+
+Patterns of --include and --exclude are those of snap backup, compared with the paths that
+snap ls shows.
 
 Files that exist are replaced if they differ in size or time; see --overwrite.
 Nothing is deleted without --delete. With it, what a backup left out goes as well, but not

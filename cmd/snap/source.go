@@ -24,7 +24,7 @@ func (a *app) sourceCommand() *cobra.Command {
 		Long: `A source is a machine, or a part of one, that the configuration names. It is set up
 once, with install; audit then tries what the key of the pull can do there.`,
 		Example: "  snap source install web1.example.org --path /etc --path /srv\n  snap source audit web1\n  snap source list",
-		Args:    a.noSuchCommand,
+		Args:    noSuchCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(a.sourceInstallCommand(), &cobra.Command{

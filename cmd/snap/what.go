@@ -33,10 +33,10 @@ type whatFlags struct {
 
 func (w *whatFlags) register(f *pflag.FlagSet) {
 	f.StringArrayVarP(&w.excludes, "exclude", "e", nil, "leave out what matches the `pattern` (repeatable)")
-	f.StringArrayVar(&w.iexcludes, "iexclude", nil, "the same, upper and lower case alike (repeatable)")
+	f.StringArrayVar(&w.iexcludes, "iexclude", nil, "as --exclude, upper and lower case of the `pattern` alike (repeatable)")
 	f.StringArrayVar(&w.excludeFiles, "exclude-file", nil, "read patterns from a `file` (repeatable)")
 	f.StringArrayVar(&w.excludeFiles, "exclude-from", nil, "the same")
-	f.StringArrayVar(&w.iexcludeFiles, "iexclude-file", nil, "the same, upper and lower case alike (repeatable)")
+	f.StringArrayVar(&w.iexcludeFiles, "iexclude-file", nil, "as --exclude-file, upper and lower case of the patterns in the `file` alike (repeatable)")
 	f.BoolVar(&w.excludeCaches, "exclude-caches", false, "leave out folders that a CACHEDIR.TAG marks as caches")
 	f.StringArrayVar(&w.excludeIfPresent, "exclude-if-present", nil, "leave out folders with a file `name[:header]` in them (repeatable)")
 	f.StringVar(&w.excludeLargerThan, "exclude-larger-than", "", "leave out files over this `size`")
@@ -49,8 +49,8 @@ func (w *whatFlags) register(f *pflag.FlagSet) {
 	f.BoolVar(&w.noXattrs, "no-xattrs", false, "leave out extended attributes and ACLs")
 	f.BoolVar(&w.stdin, "stdin", false, "save standard input as a file")
 	f.BoolVar(&w.stdinCommand, "stdin-from-command", false, "run the arguments as a command, and save its output as a file")
-	f.StringVar(&w.stdinName, "stdin-filename", "stdin", "`name` of that file")
-	f.BoolVar(&w.stdinEmpty, "stdin-allow-empty", false, "let it be empty")
+	f.StringVar(&w.stdinName, "stdin-filename", "stdin", "`name` of the file of --stdin or --stdin-from-command")
+	f.BoolVar(&w.stdinEmpty, "stdin-allow-empty", false, "make a snapshot even if standard input or the output of the command is empty")
 	f.StringArrayVar(&w.streams, "stream", nil, "save the output of a shell command as a file: `name=command` (repeatable)")
 	f.Lookup("exclude-from").Hidden = true
 }
