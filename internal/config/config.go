@@ -8,7 +8,7 @@ import (
 type Config struct {
 	Repository Repository `yaml:"repository" doc:"where the snapshots go"`
 	// Parallel is how many sources are pulled at a time.
-	Parallel int               `yaml:"parallel" doc:"how many sources are pulled at a time; default 4"`
+	Parallel int               `yaml:"parallel" doc:"how many sources are pulled at a time, 1 to 256; default 4"`
 	Defaults Source            `yaml:"defaults" doc:"what holds for every source that does not say otherwise"`
 	Sources  map[string]Source `yaml:"sources" doc:"what is pulled, by the name that its snapshots bear"`
 }
@@ -38,7 +38,7 @@ type Source struct {
 	Paths             []string `yaml:"paths" doc:"absolute paths of folders and files"`
 	Devices           []string `yaml:"devices" doc:"block devices and disk images, read as data"`
 	Exclude           []string `yaml:"exclude" doc:"patterns of what is left out, as of --exclude; one that leaves out one of the paths as a whole is an error"`
-	IExclude          []string `yaml:"iexclude" doc:"the same, whatever the case of letters"`
+	IExclude          []string `yaml:"iexclude" doc:"as exclude, whatever the case of letters"`
 	ExcludeIfPresent  []string `yaml:"exclude_if_present" doc:"leave out folders with a file of one of these names"`
 	ExcludeCaches     *bool    `yaml:"exclude_caches" doc:"leave out folders marked by CACHEDIR.TAG"`
 	ExcludeLargerThan Size     `yaml:"exclude_larger_than" doc:"leave out larger files"`
@@ -55,7 +55,7 @@ type Source struct {
 	Compress string `yaml:"compress" enum:"auto on off" doc:"compression on the way: auto (default), over slow lines and once there are snapshots; on; off"`
 	Limits   Limits `yaml:"limits" doc:"what one pull may take"`
 	Guards   Guards `yaml:"guards" doc:"when a snapshot is suspicious"`
-	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server"`
+	Hooks    Hooks  `yaml:"hooks" doc:"commands on this server; SNAP_SOURCE names the source. A pull that finds another one of its source under way runs none: that one tells"`
 }
 
 // SSH says how to connect.
@@ -63,7 +63,7 @@ type SSH struct {
 	Identity   string `yaml:"identity" doc:"file with the private key of the pull; one that others may read is not used"`
 	KnownHosts string `yaml:"known_hosts" doc:"file with the keys of hosts; lines whose key cannot be read are passed over"`
 	Command    string `yaml:"command" doc:"external ssh command in place of the built-in client; it gets the files above as -i and -o UserKnownHostsFile"`
-	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent"`
+	Agent      string `yaml:"agent_command" doc:"what is run on the source; default: snap agent, and nothing else goes where the key has a forced command"`
 	SFTP       string `yaml:"sftp_command" doc:"for transport sftp: what is run on the source in place of the sftp subsystem, such as: sudo -n /usr/lib/openssh/sftp-server -R"`
 }
 
@@ -94,9 +94,9 @@ type Limits struct {
 
 // Guards say when a snapshot is suspicious: it is kept, takes no place in the retention, and holds that of its source.
 type Guards struct {
-	Shrink     *Percent `yaml:"shrink" doc:"files or bytes down by more than this; default 50%; 100% never"`
-	Changed    *Percent `yaml:"changed" doc:"more than this of the files changed at once, and what they became does not compress; default 30%; 100% never"`
-	Renamed    *Percent `yaml:"renamed" doc:"more than this of the files gone and as many new; default 50%; 100% never"`
+	Shrink     *Percent `yaml:"shrink" doc:"files or bytes down by more than this, where there were 20 files or more; default 50%; 100% never"`
+	Changed    *Percent `yaml:"changed" doc:"more than this of the files changed at once, 50 or more with the new ones, and what they became does not compress; default 30%; 100% never"`
+	Renamed    *Percent `yaml:"renamed" doc:"more than this of the files gone and as many new, 50 or more; default 50%; 100% never"`
 	AllowEmpty *bool    `yaml:"allow_empty" doc:"a source without files, or a root in which nothing is any more, is no reason to worry"`
 	NewHost    *bool    `yaml:"new_host" doc:"another machine may answer than the last time"`
 	Canaries   []string `yaml:"canaries" doc:"paths of files that nobody changes: one that changed or is gone is a sign of an attacker"`
@@ -105,8 +105,8 @@ type Guards struct {
 // Hooks are commands on this server, without a shell.
 type Hooks struct {
 	Before       []Command `yaml:"before" doc:"before the pull; one that fails fails it"`
-	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made; not in a dry run"`
-	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, also because the repository cannot be opened or the configuration is wrong elsewhere, or a suspicious one; SNAP_SOURCE, SNAP_RESULT, SNAP_ERROR and SNAP_WHY tell of it"`
+	AfterSuccess []Command `yaml:"after_success" doc:"after a snapshot was made; not in a dry run. SNAP_RESULT is success or partial, SNAP_SNAPSHOT the id of the snapshot"`
+	AfterFailure []Command `yaml:"after_failure" doc:"after none was made, also because the repository cannot be opened or the configuration is wrong elsewhere, or a suspicious one; SNAP_RESULT is failure or suspicious, SNAP_ERROR and SNAP_WHY tell why"`
 	Finally      []Command `yaml:"finally" doc:"at the end, whatever happened; if the pull was killed outright or the power went, at the end of the next one"`
 	Timeout      Duration  `yaml:"timeout" doc:"that one command may take; default 10m"`
 }
