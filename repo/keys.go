@@ -100,7 +100,7 @@ func (r *Repo) describeSlot(f keyring.File) Slot {
 }
 
 // RemoveSlot removes the key slot whose id begins with id. The error wraps ErrLastFullSlot if
-// afterwards nobody could read file data, unless force is set.
+// afterwards nobody could read file data, unless force is set, and ErrMayNotRemove if the credentials of a store elsewhere do not allow it.
 func (r *Repo) RemoveSlot(ctx context.Context, id string, force bool) error {
 	slots, err := r.Slots(ctx)
 	if err != nil {
@@ -115,5 +115,9 @@ func (r *Repo) RemoveSlot(ctx context.Context, id string, force bool) error {
 	if len(match) != 1 {
 		return fmt.Errorf("key slot %q: %w", id, errors.New("names no single key slot"))
 	}
-	return keyring.RemoveSlot(ctx, r.store, "keys/"+match[0], force)
+	err = keyring.RemoveSlot(ctx, r.store, "keys/"+match[0], force)
+	if isRemote(r.store) {
+		err = noRemoval(err)
+	}
+	return err
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/snapkeep/snap/internal/term"
@@ -194,10 +196,18 @@ func (a *app) keyRemove(ctx context.Context, r *repo.Repo, id string, force bool
 	if err != nil {
 		return err
 	}
+	named := 0
 	for _, s := range slots {
-		if s.Current && !force && len(id) > 0 && len(id) <= len(s.ID) && s.ID[:len(id)] == id {
+		if id == "" || !strings.HasPrefix(s.ID, id) {
+			continue
+		}
+		named++
+		if s.Current && !force {
 			return usageError("%q is the key in use", id).withHint("open the repository with another key, or add --force")
 		}
+	}
+	if named != 1 {
+		return usageError("%q begins the ids of %d keys, and not of one", id, named).withHint("list them with: snap key list")
 	}
 	if err := r.RemoveSlot(ctx, id, force); err != nil {
 		return err
@@ -240,7 +250,7 @@ func (a *app) keyPasswd(ctx context.Context, r *repo.Repo, f *newKeyFlags) error
 	for _, s := range slots {
 		if s.Current {
 			if err := r.RemoveSlot(ctx, s.ID, false); err != nil {
-				return err
+				return fmt.Errorf("the new key %s is added, and the one in use is not removed: %w", id[:min(8, len(id))], err)
 			}
 		}
 	}
