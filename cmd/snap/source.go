@@ -297,10 +297,20 @@ type auditLine struct {
 	Detail      string        `json:"detail"`
 }
 
+// errHere says that nobody logs in to a source.
+func errHere(name string) error {
+	return usageError("source %q has the transport local: nobody logs in to this machine for it", name).withHint("look at it with: snap source show " + term.Name(name))
+}
+
 func (a *app) sourceAudit(ctx context.Context, names []string) error {
 	all, err := a.sourcesNamed(names)
 	if err != nil {
 		return err
+	}
+	for i, c := range all {
+		if c.Transport == config.TransportLocal {
+			return errHere(names[i])
+		}
 	}
 	bad := 0
 	var failed error // the first of those that could not be tried: it keeps nobody from the others

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/snapkeep/snap/internal/agent"
 	"github.com/snapkeep/snap/internal/config"
 	"github.com/snapkeep/snap/internal/enrol"
 	"github.com/snapkeep/snap/internal/pull"
@@ -142,6 +143,9 @@ func (a *app) gatherWish(what string, f *installFlags) (known bool, err error) {
 	address := what
 	if conf, confErr := a.loadConfig(); confErr == nil {
 		if c, ok := conf.Sources[what]; ok {
+			if c.Transport == config.TransportLocal {
+				return true, errHere(what)
+			}
 			known, address, f.name = true, c.Address, what
 			for _, p := range c.Paths {
 				if !slices.Contains(f.paths, p) {
@@ -203,6 +207,9 @@ func (a *app) gatherTexts(f *installFlags) error {
 		text, err := enrol.PolicyText(f.paths, f.devices, streams)
 		if err != nil {
 			return err
+		}
+		if _, err := agent.ParsePolicy([]byte(text)); err != nil {
+			return usageError("no agent would take this policy: %v", err)
 		}
 		f.policy = text
 	}
