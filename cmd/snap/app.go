@@ -141,7 +141,7 @@ var commands = []struct {
 	{"cache", (*app).cacheCommand}, {"lock", (*app).lockCommand}, {"check", (*app).checkCommand}, {"scrub", (*app).scrubCommand},
 	{"repair", (*app).repairCommand}, {"key", (*app).keyCommand}, {"cat", (*app).catCommand}, {"version", (*app).versionCommand},
 	{"completion", (*app).completionCommand}, {"exit-codes", (*app).exitCodesCommand},
-	{"environment", (*app).environmentCommand},
+	{"environment", (*app).environmentCommand}, {"json", (*app).jsonCommand},
 }
 
 // made returns the commands, or the only one that can be meant: a program that is started for a moment makes no more than

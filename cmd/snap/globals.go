@@ -37,7 +37,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.cacheSize, "cache-size", "", "keep so much metadata of each repository elsewhere: `size` in MiB, or with a unit (SNAP_CACHE_SIZE; default 1 GiB)")
 	f.BoolVar(&g.noCache, "no-cache", false, "keep no copies of index and metadata")
 	f.StringVar(&g.config, "config", "", "`file` or folder with the configuration of pulls (SNAP_CONFIG)")
-	f.BoolVar(&g.json, "json", false, "print JSON lines")
+	f.BoolVar(&g.json, "json", false, "print JSON lines: see snap help json")
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print only results and errors")
 	f.CountVarP(&g.verbose, "verbose", "v", "print more; twice: print all")
 	f.StringVar(&g.limitUpload, "limit-upload", "", "write at most so much a second: `rate` in KiB, or with a unit")

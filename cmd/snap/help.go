@@ -97,6 +97,49 @@ var variables = []struct{ name, meaning string }{
 	{"XDG_CACHE_HOME", "where caches are, in snap (default ~/.cache)"},
 }
 
+// jsonRules say what --json prints.
+const jsonRules = `With --json results are JSON on standard output, and errors and warnings are JSON on standard
+error, one value a line. Fields are named as restic names them where it has them; more may be
+added. Sizes are bytes, times as in RFC 3339. A name that is not UTF-8 stands a second time,
+as base64, in a field whose name ends in _b64.
+
+Listings are one array: snapshots, find, history, forget, undelete, policy show, retention
+explain, lock report, key list, log, and cache. stats, settings show, config show and
+retention simulate print one object. All else prints objects that say by message_type what
+they are:`
+
+// messageTypes is the table of what message_type says.
+var messageTypes = []struct{ name, meaning string }{
+	{"status", "progress: percent_done, files_done, bytes_done, error_count and the like"},
+	{"verbose_status", "backup -v and restore -v: what became of one file"},
+	{"excluded_item", "backup -vv: what was left out, and why"},
+	{"summary", "the result of backup, restore, copy, check, scrub, repair, prune, pull, replicate, space, tag or undelete"},
+	{"initialized", "init, and the first backup: the repository that was made"},
+	{"snapshot, node", "ls: the snapshot, then each entry"},
+	{"change, statistics", "diff: each path that differs, then the sums"},
+	{"copied, skipped, failed", "copy: what became of each snapshot"},
+	{"pulled", "pull: what became of each source, with its result and code"},
+	{"source, source_test, audit", "source list, source test, source audit"},
+	{"verified", "verify: what was compared of a source"},
+	{"locks", "lock extend, forget and prune: how files are locked"},
+	{"key", "key add, remove and passwd"},
+	{"config, policy, version", "config validate, agent check, version"},
+	{"warning", "on standard error: wrong, but it ended nothing"},
+	{"command_output", "on standard error: a line that a stream's, password or warm-up command printed there"},
+	{"error", "on standard error: a problem with one file, in error.message, during and item"},
+	{"exit_error", "on standard error: why the program failed, with code, message and hint"},
+}
+
+// jsonCommand is a help topic.
+func (a *app) jsonCommand() *cobra.Command {
+	var b strings.Builder
+	b.WriteString(jsonRules + "\n\n")
+	for _, m := range messageTypes {
+		fmt.Fprintf(&b, "  %-24s %s\n", m.name, m.meaning)
+	}
+	return &cobra.Command{Use: "json", Short: "What --json prints", Long: strings.TrimRight(b.String(), "\n")}
+}
+
 // precedence says what holds where several things say the same.
 const precedence = "Flags win over variables, and both over the configuration. Of several variables that give a key the first one here is taken."
 

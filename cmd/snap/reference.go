@@ -21,6 +21,10 @@ func reference(root *cobra.Command) string {
 	for _, v := range variables {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", v.name, v.meaning)
 	}
+	b.WriteString("\n## JSON\n\n" + jsonRules + "\n\n| message_type | meaning |\n| --- | --- |\n")
+	for _, m := range messageTypes {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(m.name, ", ", "`, `"), m.meaning)
+	}
 	b.WriteString("\n## Exit codes\n\n| code | meaning |\n| ---: | --- |\n")
 	for _, e := range exitCodes {
 		fmt.Fprintf(&b, "| %d | %s |\n", e.code, e.meaning)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -83,6 +84,41 @@ func TestEveryCommandHasAScript(t *testing.T) {
 		}
 	}
 	visit(commandLine())
+}
+
+// TestEveryMessageTypeIsInTheHelp looks for them in the source: as what MessageType is set to, or as the first field of a literal.
+func TestEveryMessageTypeIsInTheHelp(t *testing.T) {
+	told := map[string]bool{}
+	for _, m := range messageTypes {
+		for name := range strings.SplitSeq(m.name, ", ") {
+			told[name] = true
+		}
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`(?:MessageType: *|StructType = *|"message_type": *|Line\([a-zA-Z]+\{|\}\{)"([a-z_]+)"`)
+	found := map[string]bool{}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		for _, m := range set.FindAllSubmatch(data, -1) {
+			if found[string(m[1])] = true; !told[string(m[1])] {
+				t.Errorf("%s prints message_type %s, which the help does not know", f, m[1])
+			}
+		}
+	}
+	for name := range told {
+		if !found[name] {
+			t.Errorf("the help knows message_type %s, which nothing prints", name)
+		}
+	}
 }
 
 func TestExitCodesAreDistinct(t *testing.T) {
