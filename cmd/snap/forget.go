@@ -36,6 +36,10 @@ Rules hold for each source on its own: what was backed up from one host and its
 paths, or under one --source name. A coarser rule begins where the finer one ends, so
 that 7 daily, 4 weekly and 12 monthly reach back more than a year.
 
+A snapshot that is marked partial or suspicious takes no place of a good one. While the
+newest one of a source is suspicious nothing of that source is forgotten by rule. The newest
+good one always stays, and so does what is pinned (snap pin).
+
 Forgotten snapshots can be brought back with undelete for 7 days. Space is
 given back by prune. --now skips the waiting times: only for an owner who is alone.`,
 		Example: `  snap forget --dry-run

@@ -68,10 +68,10 @@ func (a *app) lockCommand() *cobra.Command {
 		Long: `Protect backups in a bucket with Object Lock from everybody, also from who has all keys.
 
 When the settings ask for it (snap settings set --object-lock), each file is locked when it
-is stored, and the locks of what snapshots need are extended by snap backup and pull, for
-the snapshots that they make, and by snap lock extend, forget and prune, for all: for the
-minimum of the settings, and until the last snapshot that needs the file may be removed by
-the policies that are stored. Run one of the latter at least every few days.`,
+is stored. snap backup and pull extend the locks of what the snapshots need that they make;
+snap lock extend, forget and prune extend those of all. A lock lasts for the days of the
+settings at least, and until the last snapshot that needs the file may go by the policies
+that are stored. Run snap lock extend, forget or prune at least every few days.`,
 		Example: "  snap lock report\n  snap lock extend",
 	}
 	return parent(c, a.lockReportCommand(), a.lockExtendCommand())

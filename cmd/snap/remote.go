@@ -19,7 +19,7 @@ type remoteFlags struct {
 func (r *remoteFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&r.sshCommand, "ssh-command", "", "connect to SFTP stores with this `command`, such as \"ssh -i key\" (SNAP_SSH_COMMAND)")
 	f.StringVar(&r.storageClass, "s3-storage-class", "", "storage `class` of packs of file data in S3 stores (SNAP_S3_STORAGE_CLASS)")
-	f.StringVar(&r.warmUp, "warm-up", "", "`command` that makes packs readable that lie in an archive, before they are read: it gets their names, a line each (SNAP_WARM_UP)")
+	f.StringVar(&r.warmUp, "warm-up", "", "`command` that makes packs readable that lie in an archive, before they are read: it gets their names on standard input, a line each (SNAP_WARM_UP)")
 	f.IntVar(&r.connections, "connections", 0, "at most this `number` of connections to an SFTP server (4) or requests at once to an S3 one (16) (SNAP_CONNECTIONS)")
 	f.StringVar(&r.spoolDir, "spool-dir", "", "`folder` for files on their way to a remote store that do not fit in 64 MiB of memory (SNAP_SPOOL_DIR)")
 }
