@@ -56,8 +56,9 @@ the first backup makes an encrypted one in your data folder, with a key in your
 configuration folder, and says where both are. Later ones use it.
 
 Files that cannot be read are named, and the snapshot is marked partial (exit
-code 3). A path that does not exist fails the backup. If a backup is interrupted,
-what it has written is used by the next one.
+code 3). A path that does not exist fails the backup. One that finds no file where
+the one before had some is marked suspicious (exit code 23), unless --allow-empty is
+given. If a backup is interrupted, what it has written is used by the next one.
 
 A path that is given is saved itself whatever pattern, size or marker would leave it out;
 what lies in it is left out as elsewhere. A path that is a link is saved as a link. Links on
