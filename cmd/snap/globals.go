@@ -45,7 +45,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	g.remote.register(f)
 	f.StringVar(&g.asOf, "as-of", "", "read an S3 repository as it was at this `time`, whatever was removed since: \"2006-01-02 15:04:05\"")
 	f.StringVar(&g.compression, "compression", "", "`level`: off, fastest, default, better or max (SNAP_COMPRESSION)")
-	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit (SNAP_PACK_SIZE)")
+	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit: 4 to 128 MiB, if nobody says so 32 MiB (SNAP_PACK_SIZE)")
 	f.BoolVar(&g.acceptRollback, "accept-rollback", false, "take the repository as it is, though this machine has seen it newer")
 	f.BoolVar(&g.noExtraSafe, "no-extra-verify", false, "do not read back what was written before it counts")
 	f.DurationVar(&g.retryLock, "retry-lock", 0, "accepted for scripts: there are no locks to wait for")
