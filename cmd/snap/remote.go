@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strconv"
 
+	"github.com/snapkeep/snap/internal/sshconn"
 	"github.com/snapkeep/snap/repo"
 	"github.com/spf13/pflag"
 )
@@ -63,6 +64,8 @@ func withReason(at place, err error) error {
 	switch {
 	case errors.Is(err, repo.ErrHostKey):
 		return fail(exitHostKey, "%w", err).withHint("compare the key with the server's, then add it: ssh-keyscan HOST >> ~/.ssh/known_hosts")
+	case errors.Is(err, sshconn.ErrRefused):
+		return fail(exitReadOnly, "%w", err).withHint("try the login itself with ssh: it needs a key in ~/.ssh, in ~/.ssh/config or in an agent that the server accepts")
 	case errors.Is(err, fs.ErrPermission) && at.isRemote():
 		return fail(exitReadOnly, "%w", err).withHint("check the credentials, and what they may do there")
 	}

@@ -297,7 +297,7 @@ func storeError(at place, err error) error {
 	}
 	var reason *fs.PathError
 	var number syscall.Errno
-	if errors.Is(err, repo.ErrHostKey) {
+	if errors.Is(err, repo.ErrHostKey) || errors.Is(err, fs.ErrPermission) && at.isRemote() {
 		return unreachable(at, err)
 	}
 	if errors.As(err, &reason) || errors.As(err, &number) || errors.Is(err, fs.ErrNotExist) {
