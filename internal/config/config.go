@@ -95,8 +95,8 @@ type Limits struct {
 // Guards say when a snapshot is suspicious: it is kept, takes no place in the retention, and holds that of its source.
 type Guards struct {
 	Shrink     *Percent `yaml:"shrink" doc:"files or bytes down by more than this, where there were 20 files or more; default 50%; 100% never"`
-	Changed    *Percent `yaml:"changed" doc:"more than this of the files changed at once, 50 or more with the new ones, and what they became does not compress; default 30%; 100% never"`
-	Renamed    *Percent `yaml:"renamed" doc:"more than this of the files gone and as many new, 50 or more; default 50%; 100% never"`
+	Changed    *Percent `yaml:"changed" doc:"more than this of the files changed at once, where 50 or more are new or changed, and what they became does not compress; default 30%; 100% never"`
+	Renamed    *Percent `yaml:"renamed" doc:"more than this of the files gone and as many new, where 50 or more are new or changed; default 50%; 100% never"`
 	AllowEmpty *bool    `yaml:"allow_empty" doc:"a source without files, or a root in which nothing is any more, is no reason to worry"`
 	NewHost    *bool    `yaml:"new_host" doc:"another machine may answer than the last time"`
 	Canaries   []string `yaml:"canaries" doc:"paths of files that nobody changes: one that changed or is gone is a sign of an attacker"`
