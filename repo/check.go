@@ -36,7 +36,10 @@ type checking struct {
 	logs    []string          // names of its entries
 	parity  map[pack.ID]int64 // of which size of packs their parity is, where data is read
 
+	lengths *check.Lengths // of the chunks of packs that were read; nil if none were
+
 	mu      sync.Mutex       // guards what follows, and result, while packs are read
+	read    map[pack.ID]bool // packs that were read, of which nothing is wrong
 	bad     badPacks         // of all packs, condemned ones too
 	missing []index.PackInfo // packs that are not there
 	lost    []pack.ID        // packs that are in the index, not condemned, and missing or damaged
@@ -348,9 +351,12 @@ func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error
 	chosen = slices.DeleteFunc(chosen, func(p index.PackInfo) bool { return c.bad[p.ID] != nil })
 	c.result.PacksLeft = len(chosen)
 	var ids []pack.ID
+	chunks := 0
 	for _, p := range chosen {
 		ids = append(ids, p.ID)
+		chunks += p.Chunks
 	}
+	c.lengths, c.read = check.NewLengths(chunks), make(map[pack.ID]bool, len(chosen))
 	if err := c.r.warmUp(ctx, ids); err != nil {
 		return err
 	}
@@ -386,6 +392,11 @@ func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error
 			}
 			c.o.Progress.Packs.Add(1)
 			c.o.Progress.Bytes.Add(report.Bytes)
+			for _, s := range report.Directory {
+				for _, chunk := range s.Chunks {
+					c.lengths.Add(chunk.ID, int64(chunk.Length))
+				}
+			}
 			c.packRead(p, report)
 			return nil
 		}
@@ -401,6 +412,7 @@ func (c *checking) packRead(p index.PackInfo, report check.PackReport) {
 	c.result.PacksLeft--
 	c.result.BytesRead += report.Bytes
 	c.remember(p, report.Err)
+	c.read[p.ID] = report.Err == nil
 	if report.Err != nil {
 		c.bad[p.ID] = &badPack{all: report.Unknown || missing, segments: report.Bad}
 	}
@@ -463,9 +475,22 @@ func (c *checking) loadNoting(ctx context.Context, kind pack.Kind, id pack.Chunk
 }
 
 // hasNoting is has, and notes the packs without an index file that the chunk needs.
-func (c *checking) hasNoting(id pack.ChunkID) bool {
+func (c *checking) hasNoting(id pack.ChunkID, length int64) bool {
 	c.o.fresh.note(c.r.set, id)
-	return c.has(id)
+	return c.has(id) && c.fits(id, length)
+}
+
+// fits reports whether a chunk may have that length. It tells of chunks in packs that were read.
+func (c *checking) fits(id pack.ChunkID, length int64) bool {
+	if c.lengths == nil || c.lengths.May(id, length) {
+		return true
+	}
+	for _, l := range c.r.set.Locations(id) {
+		if c.read[l.Pack] {
+			return false
+		}
+	}
+	return true
 }
 
 // has reports whether a chunk can be read from a pack that is not known to be bad.

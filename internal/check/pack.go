@@ -69,6 +69,8 @@ type PackReport struct {
 	Bad     []uint32
 	Unknown bool
 	Bytes   int64 // read
+	// Directory is that of the pack, if nothing is wrong with it.
+	Directory pack.Directory
 }
 
 func (p *PackReport) note(err error) {
@@ -112,6 +114,9 @@ func (r *PackReader) Check(ctx context.Context, class pack.Class, id pack.ID, si
 		report.note(err)
 		// Whether file data that stays sealed is whole, only the hash tells.
 		report.Unknown = report.Unknown || (class == pack.ClassData && r.keys.Content == nil)
+	}
+	if report.Err == nil {
+		report.Directory = directory
 	}
 	return report, nil
 }

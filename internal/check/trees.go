@@ -16,7 +16,7 @@ import (
 // chunk is there which a file needs. A page that several trees share is looked at once. Its methods serve one goroutine.
 type Trees struct {
 	load tree.LoadPage
-	has  func(id pack.ChunkID) bool
+	has  func(id pack.ChunkID, length int64) bool
 
 	inner map[pack.ChunkID]*innerPage
 	roots map[pack.ChunkID]error // of what makes no tree of its pages, nil for trees that are whole
@@ -48,9 +48,9 @@ type leafState struct {
 	shape *shape
 }
 
-// NewTrees returns a Trees that loads pages with load. has reports whether a chunk of file data can be read; it
+// NewTrees returns a Trees that loads pages with load. has reports whether a chunk of file data can be read, and has so many bytes; it
 // is called by several goroutines.
-func NewTrees(load tree.LoadPage, has func(id pack.ChunkID) bool) *Trees {
+func NewTrees(load tree.LoadPage, has func(id pack.ChunkID, length int64) bool) *Trees {
 	return &Trees{load: load, has: has, inner: make(map[pack.ChunkID]*innerPage), roots: make(map[pack.ChunkID]error),
 		whole: make(map[pack.ChunkID]bool), leaves: make(map[leafPage]*leafState)}
 }
@@ -245,7 +245,7 @@ func (t *Trees) wholeFile(ctx context.Context, x *tree.Entry) bool {
 		return false
 	}
 	for _, p := range parts {
-		if !p.ID.IsZero() && !t.has(p.ID) {
+		if !p.ID.IsZero() && !t.has(p.ID, p.Length) {
 			return false
 		}
 	}

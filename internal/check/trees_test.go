@@ -129,7 +129,7 @@ func TestTreesRefusesPagesThatDoNotFit(t *testing.T) {
 		"other beginning, two": {two(l[:2], l[2:], func(c *tree.Child) { c.Name += "!" }), "begins at"},
 		"another's end, two":   {two(l[:1], l[n-1:], same), "behind"},
 	} {
-		trees := NewTrees(m.load, func(pack.ChunkID) bool { return true })
+		trees := NewTrees(m.load, func(pack.ChunkID, int64) bool { return true })
 		if err := trees.Add(t.Context(), c.root); err != nil {
 			t.Fatal(err)
 		}
