@@ -68,7 +68,7 @@ type BackupOptions struct {
 	Parts      []snapshot.Part
 	Origin     *snapshot.Origin // of a pull; copied
 	Program    string
-	Time       time.Time // of the snapshot; zero means now
+	Time       time.Time // of the snapshot, its year from 0 to 9999; zero means now
 
 	// Parent is the snapshot whose unchanged files are taken over; nil means the newest
 	// one of the same source.
@@ -87,7 +87,7 @@ type BackupOptions struct {
 	AllowEmpty bool
 	// DryRun reads everything and writes nothing.
 	DryRun bool
-	// Readers is how many large files are read at a time; 0 means 2.
+	// Readers is how many large files are read at a time, at most 256; 0 or less means 2.
 	Readers int
 	// Granularity is how far apart two changes of a file must be to have different
 	// change times; 0 means 2 s.
@@ -120,6 +120,12 @@ type BackupResult struct {
 func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, error) {
 	if o.SourceName == "" {
 		return nil, errors.New("backup: no source name")
+	}
+	if o.Source == nil {
+		return nil, errors.New("backup: no source")
+	}
+	if y := o.Time.UTC().Year(); y < 0 || y > 9999 {
+		return nil, fmt.Errorf("backup: year %d cannot be the time of a snapshot", y)
 	}
 	begin := r.now()
 	if !o.DryRun {

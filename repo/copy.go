@@ -16,7 +16,7 @@ var ErrSameRepository = errors.New("this is the same repository")
 type CopyOptions struct {
 	// DryRun tells what would be copied and writes nothing.
 	DryRun bool
-	// Readers is how many large files are read at a time; 0 means 2.
+	// Readers is how many large files are read at a time, at most 256; 0 or less means 2.
 	Readers  int
 	Progress *Progress // counted up while the copy runs, if not nil
 	// Copied, if not nil, is told of each snapshot that was looked at, with its copy, which is nil in a dry run. skipped says that

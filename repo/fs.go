@@ -130,6 +130,9 @@ func (f *snapshotFS) resolve(name string, follow bool) (string, *Entry, error) {
 	if !tree.ValidPath(name) {
 		return "", nil, fs.ErrInvalid
 	}
+	if f.snapshot == nil {
+		return "", nil, ErrNoSnapshot
+	}
 	path, x, links := "", topEntry(f.snapshot), 0
 	rest := splitNames(name)
 	for len(rest) > 0 {

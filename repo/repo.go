@@ -39,7 +39,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock that stamps snapshots; nil means time.Now.
 	Now func() time.Time
-	// PackSize is the size in bytes at which packs are ended; 0 means 32 MiB.
+	// PackSize is the size in bytes at which packs are ended, from 1 MiB to 128 MiB; 0 means 32 MiB.
 	PackSize int
 	// Compression of file data: off, fastest, default, better or max; empty means default.
 	Compression string
@@ -113,6 +113,8 @@ type Repo struct {
 	renewal  renewal
 	parts    partsCheck
 
+	labelMu sync.Mutex // held while a label is made: it builds on the one before
+
 	runningMu sync.Mutex // guards what follows
 	running   *sharedSession
 
@@ -144,6 +146,9 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 	if opts.Random == nil {
 		opts.Random = rand.Reader
 	}
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("create repository: %w", err)
+	}
 	r := newRepo(store, opts.Options)
 	if err := checkEmpty(ctx, store); err != nil {
 		return nil, err
@@ -171,7 +176,10 @@ func Create(ctx context.Context, store Store, to *Recipient, opts CreateOptions)
 		}
 		return nil, fmt.Errorf("create repository: %w", err)
 	}
-	return r, r.start(config, secrets, slot.Name)
+	if err := r.start(config, secrets, slot.Name); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // newSecrets makes the secrets of a repository.
@@ -215,6 +223,9 @@ func checkEmpty(ctx context.Context, store Store) error {
 
 // Open opens the repository in a store. The Repo does not close the store.
 func Open(ctx context.Context, store Store, credential *Credential, opts Options) (*Repo, error) {
+	if err := opts.validate(); err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
 	r := newRepo(store, opts)
 	var along []string
 	if opts.OneRun {
@@ -242,7 +253,7 @@ func Open(ctx context.Context, store Store, credential *Credential, opts Options
 		r.log.Warn("key slot cannot be used", "error", skipped)
 	}
 	if err := r.start(config, opened.Secrets, opened.Slot.Name); err != nil {
-		return r, err
+		return nil, err
 	}
 	r.applySettings(ctx, from)
 	if l, ok := from.(*shown); ok && opts.OneRun {
@@ -265,11 +276,23 @@ func newRepo(store Store, opts Options) *Repo {
 	return &Repo{store: store, opts: opts, log: opts.Logger, prunes: map[pack.ID]*pruneRecord{}, unlisted: newUnlisted(), parts: partsCheck{turn: make(chan struct{}, 1)}}
 }
 
-// start derives what the repository works with from its secrets.
-func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName string) error {
-	if _, err := compress.ParseLevel(r.opts.Compression); err != nil {
+// validate returns an error if the options ask for what there is not.
+func (o *Options) validate() error {
+	if _, err := compress.ParseLevel(o.Compression); err != nil {
 		return err
 	}
+	if err := checkPackSize(o.PackSize); err != nil {
+		return err
+	}
+	switch o.Parity {
+	case ParityAuto, ParityOn, ParityOff:
+		return nil
+	}
+	return fmt.Errorf("parity %q: want on, off or nothing", o.Parity)
+}
+
+// start derives what the repository works with from its secrets.
+func (r *Repo) start(config *keyring.Config, secrets *keyring.Secrets, slotName string) error {
 	r.config, r.secrets, r.slotName = config, secrets, slotName
 	if err := r.checkSecrets(); err != nil {
 		return err

@@ -154,12 +154,20 @@ func decodeSettings(body []byte) (*Settings, error) {
 	return s, nil
 }
 
+// checkPackSize returns an error if packs cannot be ended at n bytes; 0 stands for the default.
+func checkPackSize(n int) error {
+	if n != 0 && (n < leastPackSize || n > mostPackSize) {
+		return fmt.Errorf("pack size %d is outside %d to %d", n, leastPackSize, mostPackSize)
+	}
+	return nil
+}
+
 func (s *Settings) validate() error {
 	if _, err := compress.ParseLevel(s.Compression); err != nil {
 		return err
 	}
-	if s.PackSize != 0 && (s.PackSize < leastPackSize || s.PackSize > mostPackSize) {
-		return fmt.Errorf("pack size %d is outside %d to %d", s.PackSize, leastPackSize, mostPackSize)
+	if err := checkPackSize(s.PackSize); err != nil {
+		return err
 	}
 	if err := s.ObjectLock.validate(); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -411,45 +412,53 @@ func parseDate(word string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Tag replaces, adds and removes tags of a snapshot: set, if not nil, replaces all first.
+// Tag replaces, adds and removes tags of a snapshot: set, if not nil, replaces all first. It goes by the tags that the snapshot has in
+// the repository, which s does not show that was listed before they changed; s stays as it is. Empty tags and second ones are left
+// out.
 func (r *Repo) Tag(ctx context.Context, s *Snapshot, set, add, remove []string) error {
-	tags := s.Tags
-	if set != nil {
-		tags = set
-	}
-	var out []string
-	keep := func(t string) bool {
-		for _, no := range append(append([]string(nil), remove...), out...) {
-			if t == no {
-				return false
-			}
+	return r.label(ctx, s, func(l *snapshot.Label) {
+		if set != nil {
+			l.Tags = set
 		}
-		return t != ""
-	}
-	for _, t := range append(append([]string(nil), tags...), add...) {
-		if keep(t) {
+		l.Tags = changedTags(l.Tags, add, remove)
+	})
+}
+
+// changedTags returns tags with some added and without others, each once.
+func changedTags(tags, add, remove []string) (out []string) {
+	for _, t := range slices.Concat(tags, add) {
+		if t != "" && !slices.Contains(remove, t) && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
 	}
-	return r.label(ctx, s, func(l *snapshot.Label) { l.Tags = out })
+	return out
 }
 
-// Pin keeps a snapshot from being forgotten by a rule, or no longer.
+// Pin keeps a snapshot from being forgotten by a rule, or no longer. s stays as it is.
 func (r *Repo) Pin(ctx context.Context, s *Snapshot, pinned bool) error {
 	return r.label(ctx, s, func(l *snapshot.Label) { l.Pin = pinned })
 }
 
-// label stores a new label for s that differs from what holds by change.
+// label stores a new label for s that differs by change from the one that holds.
 func (r *Repo) label(ctx context.Context, s *Snapshot, change func(*snapshot.Label)) error {
+	if s == nil || s.ID.IsZero() {
+		return fmt.Errorf("label: %w", ErrNoSnapshot)
+	}
+	r.labelMu.Lock()
+	defer r.labelMu.Unlock()
 	labels, err := r.labels(ctx)
 	if err != nil {
 		return err
 	}
 	l := &snapshot.Label{Snapshot: s.ID.String(), Time: r.now(), Tags: s.Tags, Pin: s.Pinned, Note: s.Note}
+	var holds *snapshot.Label
 	for _, other := range labels {
-		if other.Snapshot == l.Snapshot && other.Counter >= l.Counter {
-			l.Counter = other.Counter + 1
+		if other.Snapshot == l.Snapshot && other.Wins(holds) {
+			holds = other
 		}
+	}
+	if holds != nil {
+		l.Tags, l.Pin, l.Note, l.Counter = holds.Tags, holds.Pin, holds.Note, holds.Counter+1
 	}
 	change(l)
 	body, err := l.Encode()

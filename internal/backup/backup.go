@@ -28,6 +28,7 @@ const (
 	batchFiles     = 512      // files of a batch
 	blocksPerFile  = 2        // blocks of a large file on their way, each of blockSize
 	defaultReaders = 2        // large files read at a time
+	maxReaders     = 256      // as many, at 5 blocks of 4 MiB each
 
 	// Granularity is the default of Options.Granularity.
 	Granularity = 2 * time.Second
@@ -61,7 +62,7 @@ type Options struct {
 	Granularity time.Duration
 	// MaxDirs is how many directories are open at a time at most, but for those that lead to where the scanner is; 0 means 256.
 	MaxDirs int
-	// Readers is how many large files are read at a time; 0 means 2.
+	// Readers is how many large files are read at a time, at most 256; 0 or less means 2.
 	Readers int
 	// Blocks are used for large files; nil means that the run has its own.
 	Blocks *Blocks
@@ -161,7 +162,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Granularity == 0 {
 		o.Granularity = Granularity
 	}
-	if o.Readers == 0 {
+	if o.Readers = min(o.Readers, maxReaders); o.Readers <= 0 {
 		o.Readers = defaultReaders
 	}
 	if o.MaxDirs == 0 {

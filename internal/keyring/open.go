@@ -27,6 +27,9 @@ type Opened struct {
 // the credential's kind were tried; the error of a file that could not be read;
 // ErrDamagedSlot; ErrNewer; ErrNoSlot.
 func Open(ctx context.Context, config *Config, files []File, credential *Credential) (*Opened, error) {
+	if credential == nil || len(credential.identities) == 0 {
+		return nil, errors.New("no credential")
+	}
 	o := opening{config: config, credential: credential}
 	for _, s := range o.candidates(files) {
 		if err := ctx.Err(); err != nil {

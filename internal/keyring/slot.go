@@ -91,6 +91,9 @@ type SlotOptions struct {
 // CreateSlot returns a slot that wraps secrets for recipient. The error is
 // ErrNoContentIdentity if a full slot is wanted from the secrets of a writer.
 func CreateSlot(config *Config, secrets *Secrets, recipient *Recipient, options SlotOptions) (File, error) {
+	if recipient == nil || recipient.age == nil {
+		return File{}, errors.New("no recipient")
+	}
 	role := options.Role
 	if role == "" {
 		role = secrets.Role()

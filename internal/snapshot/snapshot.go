@@ -183,8 +183,11 @@ type Snapshot struct {
 	Trashed bool `json:"-"`
 }
 
-// RootID returns the chunk id of the tree's root page.
+// RootID returns the chunk id of the tree's root page. It is an error if there is no snapshot at all.
 func (s *Snapshot) RootID() (pack.ChunkID, error) {
+	if s == nil {
+		return pack.ChunkID{}, errors.New("no snapshot")
+	}
 	id, err := pack.ParseChunkID(s.Root)
 	if err != nil || id.IsZero() {
 		return id, fmt.Errorf("%w: root %q", ErrCorrupt, s.Root)

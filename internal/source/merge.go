@@ -64,6 +64,9 @@ func ClockOf(s Source) func() time.Time {
 func (m merged) Root(ctx context.Context) (Dir, error) {
 	var dirs []Dir
 	for _, s := range m {
+		if s == nil {
+			return nil, errors.Join(errors.New("no source"), closeAll(dirs))
+		}
 		d, err := s.Root(ctx)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(dirs))

@@ -23,6 +23,9 @@ type fsSource struct{ fsys fs.FS }
 
 // Root opens the top of the file system.
 func (s fsSource) Root(context.Context) (source.Dir, error) {
+	if s.fsys == nil {
+		return nil, fmt.Errorf("no file system: %w", fs.ErrInvalid)
+	}
 	info, err := fs.Stat(s.fsys, ".")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -92,6 +95,9 @@ var kinds = map[fs.FileMode]tree.Kind{
 	fs.ModeDevice | fs.ModeCharDevice: tree.CharDevice,
 }
 
+// unknownSize is that of a file which has to be read to its end: one whose file system tells less than nothing.
+const unknownSize = -1
+
 // stat returns what info tells. Files belong to whoever backs them up.
 func (d dir) stat(name string, info fs.FileInfo) (tree.Stat, error) {
 	mode := info.Mode()
@@ -107,7 +113,7 @@ func (d dir) stat(name string, info fs.FileInfo) (tree.Stat, error) {
 		}
 	}
 	if kind == tree.Regular {
-		st.Size = info.Size()
+		st.Size = max(info.Size(), unknownSize)
 	}
 	if info.ModTime().IsZero() {
 		// Without a time nothing tells whether it changed since an earlier backup.
@@ -161,7 +167,8 @@ func (d dir) Open(_ context.Context, st *tree.Stat) (source.File, error) {
 		f.Close()
 		return nil, err
 	}
-	return &file{File: f, dir: d, name: st.Name, left: info.Size(), size: info.Size()}, nil
+	size := max(info.Size(), unknownSize)
+	return &file{File: f, dir: d, name: st.Name, left: size, size: size}, nil
 }
 
 // Describe reads the target of a link; there is nothing else.
@@ -204,6 +211,9 @@ func (f *file) Next() (source.Region, error) {
 func (f *file) Read(p []byte) (int, error) {
 	if !f.begun || f.left == 0 {
 		return 0, io.EOF
+	}
+	if f.size == unknownSize {
+		return f.File.Read(p)
 	}
 	n, err := f.File.Read(p[:min(int64(len(p)), f.left)])
 	f.left -= int64(n)

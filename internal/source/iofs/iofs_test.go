@@ -92,7 +92,7 @@ func (gone) Open(name string) (fs.File, error) {
 
 func TestGrowingFileIsReadToItsFirstSize(t *testing.T) {
 	m := fstest.MapFS{"f": {Data: []byte("0123456789")}}
-	d, err := New(short{m}).Root(t.Context())
+	d, err := New(sized{m, 4}).Root(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,21 +109,51 @@ func TestGrowingFileIsReadToItsFirstSize(t *testing.T) {
 	}
 }
 
-// short says that files have four bytes.
-type short struct{ fs.FS }
+func TestFileOfUnknownSizeIsReadToItsEnd(t *testing.T) {
+	d, err := New(sized{fstest.MapFS{"f": {Data: []byte("0123456789")}}, -7}).Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Open(t.Context(), &tree.Stat{Name: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || st.Size != -1 {
+		t.Errorf("stat %+v, %v", st, err)
+	}
+	if r, err := f.Next(); err != nil || r.Length != -1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if b, err := io.ReadAll(f); err != nil || string(b) != "0123456789" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
 
-func (s short) Open(name string) (fs.File, error) {
+// sized says that files have so many bytes.
+type sized struct {
+	fs.FS
+	bytes int64
+}
+
+func (s sized) Open(name string) (fs.File, error) {
 	f, err := s.FS.Open(name)
-	return shortFile{f}, err
+	return sizedFile{f, s.bytes}, err
 }
 
-type shortFile struct{ fs.File }
+type sizedFile struct {
+	fs.File
+	bytes int64
+}
 
-func (f shortFile) Stat() (fs.FileInfo, error) {
+func (f sizedFile) Stat() (fs.FileInfo, error) {
 	info, err := f.File.Stat()
-	return shortInfo{info}, err
+	return sizedInfo{info, f.bytes}, err
 }
 
-type shortInfo struct{ fs.FileInfo }
+type sizedInfo struct {
+	fs.FileInfo
+	bytes int64
+}
 
-func (shortInfo) Size() int64 { return 4 }
+func (i sizedInfo) Size() int64 { return i.bytes }

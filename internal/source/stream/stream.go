@@ -40,6 +40,9 @@ type Stream struct {
 func FromReader(name string, r io.Reader) Stream {
 	var once sync.Once
 	return Stream{Name: name, Open: func(context.Context) (io.ReadCloser, error) {
+		if r == nil {
+			return nil, fmt.Errorf("%w: %q has no reader", source.ErrStream, name)
+		}
 		var first io.ReadCloser
 		if once.Do(func() { first = io.NopCloser(r) }); first == nil {
 			return nil, fmt.Errorf("%w: it was read before", source.ErrStream)
