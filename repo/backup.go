@@ -83,7 +83,8 @@ type BackupOptions struct {
 	Reread func(path string) bool
 	// SkipIfUnchanged makes no snapshot if its tree would be that of the parent.
 	SkipIfUnchanged bool
-	// AllowEmpty permits a snapshot of a source of which no file could be read.
+	// AllowEmpty permits a snapshot of a source of which no file could be read, though there are some, or a directory that could not
+	// be read may have some; without it the error is ErrEmpty. Of a source without files there is a snapshot in any case.
 	AllowEmpty bool
 	// DryRun reads everything and writes nothing.
 	DryRun bool
@@ -118,6 +119,7 @@ type BackupResult struct {
 // reported as problems and make the result partial; an error means that no snapshot was
 // made. What an interrupted backup has written is used by the next.
 func (r *Repo) Backup(ctx context.Context, o BackupOptions) (*BackupResult, error) {
+	defer r.use()()
 	if o.SourceName == "" {
 		return nil, errors.New("backup: no source name")
 	}
@@ -280,7 +282,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 	}
 	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
 		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, MaxDirs: maxDirs(), Blocks: shared.blocks, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
-	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
+	if err == nil && made.Summary.Files == made.Summary.FilesUnreadable && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
 	}
 	if err != nil {

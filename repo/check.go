@@ -48,6 +48,7 @@ type checking struct {
 // Check looks for damage: in records, in the index, in the trees of all snapshots and of those in the trash, and if it is
 // asked to in the packs themselves. The error is ErrDamagedFound if it found some; the result tells where.
 func (r *Repo) Check(ctx context.Context, o CheckOptions) (*CheckResult, error) {
+	defer r.use()()
 	c, err := r.check(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("check: %w", err)

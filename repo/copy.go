@@ -46,6 +46,8 @@ type CopyFailure struct {
 // copied already is skipped; what a copy that was cut off has stored is found again. A snapshot that cannot be read wholly is not copied; the
 // others are.
 func (r *Repo) Copy(ctx context.Context, from *Repo, list []*Snapshot, o CopyOptions) (*CopyResult, error) {
+	defer r.use()()
+	defer from.use()()
 	if from.config.ID == r.config.ID {
 		return nil, fmt.Errorf("copy: %w: see replicate", ErrSameRepository)
 	}

@@ -62,6 +62,7 @@ func (c *DiffCount) add(x *Entry) {
 // Diff calls fn for each path that differs between the snapshots a and b. It reads
 // metadata only, and only what the two do not share; a writer's key slot suffices.
 func (r *Repo) Diff(ctx context.Context, a, b *Snapshot, o DiffOptions, fn func(Change) error) (DiffStats, error) {
+	defer r.use()()
 	var stats DiffStats
 	rootA, err := a.RootID()
 	if err != nil {

@@ -2,9 +2,12 @@ package repo
 
 import (
 	"errors"
+	"io/fs"
 
+	"github.com/snapkeep/snap/internal/backup"
 	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/keyring"
+	"github.com/snapkeep/snap/internal/restore"
 	"github.com/snapkeep/snap/internal/source"
 	"github.com/snapkeep/snap/internal/store"
 	"github.com/snapkeep/snap/internal/tree"
@@ -27,10 +30,20 @@ var (
 	ErrConfigSwapped = keyring.ErrConfigSwapped
 	// ErrLastFullSlot says that the last key slot that can read file data must not be removed.
 	ErrLastFullSlot = keyring.ErrLastFullSlot
-	// ErrNewer says that something was made by a newer version of the program.
+	// ErrConflictingSlots says that the credential opens several key slots that give different secrets: all but one are forged.
+	ErrConflictingSlots = keyring.ErrConflict
+	// ErrNewer says that something was made by a newer version of the program. IsNewer asks the same of errors of all calls.
 	ErrNewer = errors.New("made by a newer version of snap")
-	// ErrDamaged says that something in the repository is damaged.
+	// ErrDamaged says that something in the repository is damaged. IsDamage asks the same of errors of all calls.
 	ErrDamaged = errors.New("damaged")
+)
+
+// Errors of making a Credential or a Recipient.
+var (
+	// ErrKeyFile says that a passphrase, an identity, a private key file or a public key cannot be used.
+	ErrKeyFile = keyring.ErrKeyFile
+	// ErrKeyFilePassphrase says that the passphrase of a private key file is wrong. Open returns it too.
+	ErrKeyFilePassphrase = keyring.ErrKeyFilePassphrase
 )
 
 // Errors of work on an open repository.
@@ -47,8 +60,11 @@ var (
 	ErrRootMissing = source.ErrRootMissing
 	// ErrStream says that a stream's command failed, so that no snapshot was made.
 	ErrStream = source.ErrStream
-	// ErrEmpty says that a backup had nothing to save, so that no snapshot was made.
-	ErrEmpty = errors.New("there is nothing to back up")
+	// ErrEmpty says that of all files that a backup found it could read none, so that no snapshot was made: see
+	// BackupOptions.AllowEmpty.
+	ErrEmpty = backup.ErrNothingRead
+	// ErrUnreadable says that a file has no content in the snapshot: it could not be read when it was backed up.
+	ErrUnreadable = restore.ErrUnreadable
 	// ErrMissingChunk says that a part of a file is in no pack.
 	ErrMissingChunk = chunks.ErrMissing
 	// ErrVerify says that written data did not come back as it was before it was committed: bad
@@ -78,4 +94,31 @@ func IsNewer(err error) bool {
 		}
 	}
 	return isRecordNewer(err)
+}
+
+// told is an error for callers who compare it with the errors of this package.
+type told struct {
+	error
+	means error // ErrDamaged or ErrNewer
+}
+
+// Is implements what errors.Is asks. A pack that is missing does not mean that a path is.
+func (t *told) Is(target error) bool {
+	return target == t.means || target != fs.ErrNotExist && errors.Is(t.error, target)
+}
+
+// As implements what errors.As asks.
+func (t *told) As(target any) bool { return errors.As(t.error, target) }
+
+// tell returns err such that it is ErrNewer or ErrDamaged if that is what it says, and then not fs.ErrNotExist.
+func tell(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case IsNewer(err):
+		return &told{err, ErrNewer}
+	case IsDamage(err):
+		return &told{err, ErrDamaged}
+	}
+	return err
 }

@@ -19,6 +19,7 @@ import (
 // ForgetPlan decides by a policy which of the snapshots that the filter selects stay, source by source. It
 // changes nothing: see Remove and Forget. A record that cannot be read is an error, for it may be one that counts.
 func (r *Repo) ForgetPlan(ctx context.Context, p Policy, f Filter, o ForgetPlanOptions) (*ForgetPlan, error) {
+	defer r.use()()
 	all, err := r.snapshotsOfSome(ctx, f.matchSource)
 	if err != nil {
 		return nil, fmt.Errorf("plan what to forget: %w", err)
@@ -109,6 +110,7 @@ func (p *ForgetPlan) Remove() []SnapshotID {
 // are left out of the result. The error wraps ErrLastOfSource if a source would lose its last snapshot: nothing was forgotten then, or, if somebody forgot
 // the others at the same time, the newest was brought back. It wraps ErrMayNotRemove if the credentials of a store elsewhere do not allow it.
 func (r *Repo) Forget(ctx context.Context, ids []SnapshotID, o ForgetOptions) (*ForgetResult, error) {
+	defer r.use()()
 	result := &ForgetResult{}
 	if len(ids) == 0 {
 		return result, nil

@@ -110,7 +110,7 @@ func (f *snapshotFS) ReadLink(name string) (string, error) {
 }
 
 func pathError(op, name string, err error) error {
-	return &fs.PathError{Op: op, Path: name, Err: err}
+	return &fs.PathError{Op: op, Path: name, Err: tell(err)}
 }
 
 // maxLinks is how many links may be followed on the way to a file.

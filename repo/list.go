@@ -12,12 +12,14 @@ import (
 
 // Lookup returns the entry of a path in a snapshot; links are not followed. Paths are those of the
 // source without the slash in front; one in front or at the end is ignored. The error wraps
-// fs.ErrNotExist if the snapshot does not have the path. The top of a snapshot has no entry of its own: it is
+// fs.ErrNotExist if the snapshot does not have the path, and fs.ErrInvalid if no snapshot can, because a name in it is empty, "." or
+// "..". The top of a snapshot has no entry of its own: it is
 // returned as a directory without a name.
 func (r *Repo) Lookup(ctx context.Context, s *Snapshot, path string) (*Entry, error) {
+	defer r.use()()
 	root, err := r.openTree(ctx, s)
 	if err != nil {
-		return nil, err
+		return nil, tell(err)
 	}
 	path = cleanPath(path)
 	if path == "" {
@@ -25,7 +27,7 @@ func (r *Repo) Lookup(ctx context.Context, s *Snapshot, path string) (*Entry, er
 	}
 	x, err := tree.Lookup(ctx, r.read, root, path)
 	if err != nil {
-		return nil, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+		return nil, tell(fmt.Errorf("snapshot %s: %w", short(s.ID), err))
 	}
 	return x, nil
 }
@@ -47,13 +49,14 @@ type Listing struct {
 
 // ReadListing is ReadDir that tells as well whether the directory could be read when it was backed up.
 func (r *Repo) ReadListing(ctx context.Context, s *Snapshot, dir string) (Listing, error) {
+	defer r.use()()
 	l := Listing{Dir: cleanPath(dir)}
 	root, err := r.openTree(ctx, s)
 	if err != nil {
-		return l, err
+		return l, tell(err)
 	}
 	if l.Entries, l.Unreadable, err = tree.ReadListing(ctx, r.read, root, l.Dir); err != nil {
-		return l, fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+		return l, tell(fmt.Errorf("snapshot %s: %w", short(s.ID), err))
 	}
 	return l, nil
 }
@@ -62,14 +65,16 @@ func (r *Repo) ReadListing(ctx context.Context, s *Snapshot, dir string) (Listin
 // order: a directory comes before what it contains. A long directory comes in several calls. The
 // entries must not be changed. fn's error ends the walk and is returned.
 func (r *Repo) Walk(ctx context.Context, s *Snapshot, dir string, fn func(dir string, entries []Entry) error) error {
+	defer r.use()()
 	return r.WalkListings(ctx, s, dir, func(l Listing) error { return fn(l.Dir, l.Entries) })
 }
 
 // WalkListings is Walk that tells fn as well which directories could not be read when they were backed up.
 func (r *Repo) WalkListings(ctx context.Context, s *Snapshot, dir string, fn func(l Listing) error) error {
+	defer r.use()()
 	root, err := r.openTree(ctx, s)
 	if err != nil {
-		return err
+		return tell(err)
 	}
 	found, own := false, error(nil)
 	dir = cleanPath(dir)
@@ -82,7 +87,7 @@ func (r *Repo) WalkListings(ctx context.Context, s *Snapshot, dir string, fn fun
 	case own != nil:
 		return own
 	case err != nil:
-		return fmt.Errorf("snapshot %s: %w", short(s.ID), err)
+		return tell(fmt.Errorf("snapshot %s: %w", short(s.ID), err))
 	case !found && dir != "":
 		return fmt.Errorf("snapshot %s: directory %q: %w", short(s.ID), dir, fs.ErrNotExist)
 	}

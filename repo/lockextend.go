@@ -144,6 +144,7 @@ func listVersions(ctx context.Context, s lockStore) (map[string]*versioned, erro
 // that needs it may be removed by the policies that are stored. It also finds what was hidden, and protects that. The error wraps ErrNotLocked if the settings
 // ask for no lock, and ErrHidden beside a complete result if something was removed that is needed; then nothing is removed.
 func (r *Repo) ExtendLocks(ctx context.Context, o LockOptions) (*LockResult, error) {
+	defer r.use()()
 	s, lock, err := r.locked(ctx)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 // which Options.StateDir tells that it lasts: ExtendLocks does both. Without a lock in the settings it does nothing and the result is nil. The error wraps
 // ErrHidden beside a complete result if something was removed that is needed.
 func (r *Repo) LockSnapshots(ctx context.Context, ids []SnapshotID) (*LockResult, error) {
+	defer r.use()()
 	if r.objectLock == nil || len(ids) == 0 {
 		return nil, nil
 	}

@@ -24,6 +24,7 @@ type SnapshotLock struct {
 
 // LockReport tells until when each snapshot is protected, oldest first. It asks the storage for each file that a snapshot needs.
 func (r *Repo) LockReport(ctx context.Context) ([]SnapshotLock, error) {
+	defer r.use()()
 	s, lock, err := r.locked(ctx)
 	if err != nil {
 		return nil, err

@@ -87,6 +87,7 @@ func (r *Repo) Policy(ctx context.Context, id SourceID) (Policy, error) {
 // ForgetPlanStored decides like ForgetPlan, by the policy that is stored for each source. Sources without one are left alone
 // and returned beside the plan, which has no Policy of its own.
 func (r *Repo) ForgetPlanStored(ctx context.Context, f Filter, o ForgetPlanOptions) (plan *ForgetPlan, without []ForgetSource, err error) {
+	defer r.use()()
 	settings, err := r.Settings(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -71,6 +71,7 @@ func (o PruneOptions) withDefaults() (PruneOptions, error) {
 // It reads metadata only, but for the packs that it copies, and opens no file data. Backups may run
 // beside it. It can be cancelled at any time; the next prune goes on.
 func (r *Repo) Prune(ctx context.Context, o PruneOptions) (*PruneResult, error) {
+	defer r.use()()
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("prune: %w", err)

@@ -44,6 +44,7 @@ func (s *stretch) copy(p []byte, off int64) int {
 
 // OpenFile opens a regular file of a snapshot; links are not followed.
 func (r *Repo) OpenFile(ctx context.Context, s *Snapshot, path string) (*FileReader, error) {
+	defer r.use()()
 	x, err := r.Lookup(ctx, s, path)
 	if err != nil {
 		return nil, err
@@ -52,13 +53,14 @@ func (r *Repo) OpenFile(ctx context.Context, s *Snapshot, path string) (*FileRea
 }
 
 // OpenEntry opens the regular file x, which Lookup, ReadDir or Walk returned. A file that could not
-// be read when it was backed up has no content.
+// be read when it was backed up has no content: the error wraps ErrUnreadable. Of another kind of file it wraps fs.ErrInvalid.
 func (r *Repo) OpenEntry(ctx context.Context, x *Entry) (*FileReader, error) {
+	defer r.use()()
 	if x.Kind != tree.Regular {
 		return nil, fmt.Errorf("open %q: %w: no regular file", x.Name, fs.ErrInvalid)
 	}
 	if len(x.Parts) == 0 && x.Marks&tree.MarkUnreadable != 0 {
-		return nil, fmt.Errorf("open %q: it could not be read when it was backed up: %s", x.Name, x.Problem)
+		return nil, fmt.Errorf("open %q: %w: %s", x.Name, ErrUnreadable, x.Problem)
 	}
 	return &FileReader{ctx: ctx, load: r.read, entry: x, top: newSpans(x.Parts)}, nil
 }
@@ -159,7 +161,7 @@ func (f *FileReader) find(off int64) (tree.Part, int64, error) {
 	if listStart != start || list.size() == 0 {
 		parts, err := tree.LoadList(f.ctx, f.load, part)
 		if err != nil {
-			return part, start, fmt.Errorf("read %q: %w", f.entry.Name, err)
+			return part, start, tell(fmt.Errorf("read %q: %w", f.entry.Name, err))
 		}
 		list, listStart = newSpans(parts), start
 		f.mu.Lock()
@@ -177,7 +179,7 @@ func (f *FileReader) fetch(ctx context.Context, part tree.Part) ([]byte, error) 
 		err = fmt.Errorf("%w: chunk %s of %d bytes, want %d", tree.ErrCorrupt, part.ID, len(chunk), part.Length)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %q: %w", f.entry.Name, err)
+		return nil, tell(fmt.Errorf("read %q: %w", f.entry.Name, err))
 	}
 	return chunk, nil
 }

@@ -46,6 +46,7 @@ type repairing struct {
 // has. The error is ErrDamagedFound if there was damage, mended or not; the result tells what is left. What a run leaves that was cut
 // off is tidied and is no damage.
 func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, error) {
+	defer r.use()()
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}

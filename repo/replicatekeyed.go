@@ -24,6 +24,8 @@ import (
 // writers, when everything that it needs is here. This site forgets and prunes by its own rules: snapshots that were forgotten here stay
 // forgotten, and what the first site forgets, prunes or loses stays here. A writer slot will do.
 func (r *Repo) Replicate(ctx context.Context, from *Repo, o ReplicateOptions) (*ReplicateResult, error) {
+	defer r.use()()
+	defer from.use()()
 	if from.config.ID != r.config.ID || from.secrets.Fingerprint() != r.secrets.Fingerprint() {
 		return nil, fmt.Errorf("replicate: %w", ErrOtherRepository)
 	}

@@ -81,6 +81,7 @@ type Repo struct {
 	keys    chunks.Keys
 	cache   *index.Cache
 	set     *index.Set // of cache
+	uses    uses       // of cache and set
 	loader  *chunks.Loader
 	heads   heads
 	opened  atomic.Pointer[shown] // the listing that Open made, until it has served for the snapshots
@@ -247,7 +248,7 @@ func Open(ctx context.Context, store Store, credential *Credential, opts Options
 		if _, _, statErr := store.Stat(ctx, keyring.ConfigName); errors.Is(statErr, fs.ErrNotExist) && !protected {
 			return nil, fmt.Errorf("%w: %w", ErrNoRepository, err)
 		}
-		return nil, fmt.Errorf("open repository: %w", err)
+		return nil, tell(fmt.Errorf("open repository: %w", err))
 	}
 	for _, skipped := range opened.Skipped {
 		r.log.Warn("key slot cannot be used", "error", skipped)
@@ -362,14 +363,15 @@ func (r *Repo) ID() string { return fmt.Sprintf("%x", r.config.ID) }
 // Role returns what the key slot that opened the repository allows.
 func (r *Repo) Role() Role { return r.secrets.Role() }
 
-// Close releases the index. It does not close the store.
-func (r *Repo) Close() error { return r.cache.Close() }
-
 func (r *Repo) now() time.Time { return r.opts.Now() }
 
 // load returns the bytes of a chunk, from what is kept if it can. One that is in no pack is looked for in the index files that snapshots name
 // which were opened.
 func (r *Repo) load(ctx context.Context, kind pack.Kind, id pack.ChunkID) ([]byte, error) {
+	defer r.endUse()
+	if !r.uses.begin() {
+		return nil, errClosed
+	}
 	load := r.loadNear(r.nearLoader, r.loader)
 	data, err := load(ctx, kind, id)
 	if !errors.Is(err, chunks.ErrMissing) {

@@ -98,6 +98,7 @@ const restoreCache = 4 << 20
 // next restore to the same folder. The error is ErrCannotReadData at once if the key slot is a
 // writer's.
 func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*RestoreResult, error) {
+	defer r.use()()
 	if r.Role() == RoleWriter && !o.DryRun {
 		return nil, fmt.Errorf("restore: %w", ErrCannotReadData)
 	}
@@ -109,7 +110,7 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 		_, err = r.bringWanted(ctx) // the places of chunks are asked of the index alone
 	}
 	if err != nil {
-		return nil, err
+		return nil, tell(err)
 	}
 	if !o.DryRun {
 		if err := r.warmUpRestore(ctx, s, &o); err != nil {
@@ -128,7 +129,7 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, o RestoreOptions) (*Res
 		DryRun: o.DryRun, Verify: o.Verify, NoSparse: o.NoSparse, NoOwner: o.NoOwner, NoXattrs: o.NoXattrs, Sync: o.Sync,
 		Progress: o.Progress, Item: o.Item, Problem: o.Problem})
 	if err != nil {
-		return result, fmt.Errorf("restore snapshot %s: %w", short(s.ID), err)
+		return result, tell(fmt.Errorf("restore snapshot %s: %w", short(s.ID), err))
 	}
 	return result, nil
 }

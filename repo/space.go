@@ -85,6 +85,7 @@ func (s *Space) FreedByPruneNow() (least, most int64) {
 // Space tells what the space of the repository is used for, and what of it can be had when. It reads metadata only, and changes
 // nothing. Times count from this machine's clock.
 func (r *Repo) Space(ctx context.Context) (*Space, error) {
+	defer r.use()()
 	o, err := PruneOptions{DryRun: true}.withDefaults()
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ type Stats struct {
 
 // Stats walks the trees of the snapshots. It reads metadata only.
 func (r *Repo) Stats(ctx context.Context, snapshots []*Snapshot) (Stats, error) {
+	defer r.use()()
 	out := Stats{Snapshots: len(snapshots)}
 	if err := r.syncIndex(ctx); err != nil {
 		return out, err

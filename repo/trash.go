@@ -52,6 +52,7 @@ func (r *Repo) listTimes(ctx context.Context, from lister, prefix string) (map[p
 // Undelete brings snapshots back from the trash, and returns those that are back. One that cannot be brought back keeps
 // no other in the trash. The error wraps ErrNoSnapshot if one is not there, and ErrDamaged if what it needs has gone.
 func (r *Repo) Undelete(ctx context.Context, ids []SnapshotID) (back []SnapshotID, err error) {
+	defer r.use()()
 	w, err := r.beginWriting(ctx)
 	if err != nil {
 		return nil, err

@@ -85,11 +85,13 @@ func (r *Repo) warmUpFiles(ctx context.Context, packs []packFile) error {
 // WarmUp calls Options.WarmUp for the packs that hold the data of a file of a snapshot, or of all files in a folder; an empty path stands for the top. Restore
 // does so itself. It does nothing if there is no such function.
 func (r *Repo) WarmUp(ctx context.Context, s *Snapshot, path string) error {
+	defer r.use()()
 	return r.warmUpSelected(ctx, s, path, func(string) bool { return true })
 }
 
 // WarmUpEntry is WarmUp for the regular file x, which Lookup, ReadDir or Walk returned.
 func (r *Repo) WarmUpEntry(ctx context.Context, x *Entry) error {
+	defer r.use()()
 	if r.opts.WarmUp == nil || x.Kind != tree.Regular {
 		return nil
 	}
