@@ -3,10 +3,12 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -72,6 +74,38 @@ func testList(t *testing.T, s Store) {
 		}
 		if got := list(t, s, prefix); !maps.Equal(got, want) {
 			t.Errorf("List %q gives %v, want %v", prefix, got, want)
+		}
+	}
+}
+
+// manyFiles are more than services list in one page.
+const manyFiles = 1_100
+
+// testListMany lists more files than a page has: none may be missing, and none come twice.
+func testListMany(t *testing.T, s Store) {
+	const writers = 20
+	want := make(map[string]int64)
+	name := func(i int) string { return fmt.Sprintf("many/%d/%04d", i%3, i) }
+	for i := range manyFiles {
+		want[name(i)] = int64(i % 2)
+	}
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := w; i < manyFiles; i += writers {
+				size := i % 2
+				if err := s.Create(t.Context(), name(i), strings.NewReader("x"[:size]), int64(size)); err != nil {
+					t.Errorf("Create %q: %v", name(i), err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, prefix := range []string{"", "many/", "many/1/"} {
+		maps.DeleteFunc(want, func(name string, _ int64) bool { return !strings.HasPrefix(name, prefix) })
+		if got := list(t, s, prefix); !maps.Equal(got, want) {
+			t.Errorf("List %q of %d files gives %d, or others", prefix, len(want), len(got))
 		}
 	}
 }

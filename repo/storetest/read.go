@@ -90,18 +90,29 @@ func testReadAt(t *testing.T, s Store) {
 	}
 }
 
-// testReadAtAll reads a file in many random ranges.
+// testReadAtAll reads a file in many random ranges. What one read gave stays as it is during the others.
 func testReadAtAll(t *testing.T, s Store) {
 	const size = 1 << 20
 	data := randomBytes(2, size)
 	create(t, s, "data/f", data)
 	random := rand.New(rand.NewPCG(1, 2))
+	type part struct {
+		p   []byte
+		off int
+	}
+	var parts []part
 	for range 40 {
 		off := random.IntN(size)
 		p := make([]byte, 1+random.IntN(size-off))
 		n, err := s.ReadAt(t.Context(), "data/f", p, int64(off))
 		if n != len(p) || err != nil && err != io.EOF || !bytes.Equal(p, data[off:off+n]) {
 			t.Fatalf("ReadAt %d bytes at %d: %d bytes, error %v, or other contents", len(p), off, n, err)
+		}
+		parts = append(parts, part{p, off})
+	}
+	for _, x := range parts {
+		if !bytes.Equal(x.p, data[x.off:x.off+len(x.p)]) {
+			t.Fatalf("ReadAt %d bytes at %d: a later ReadAt changed what it gave", len(x.p), x.off)
 		}
 	}
 }
@@ -116,6 +127,9 @@ func testModTime(t *testing.T, s Store) {
 	_, second, err := s.Stat(t.Context(), "b")
 	if err != nil || second.Before(first) {
 		t.Errorf("Stat: time %v, error %v; a file stored before has %v", second, err, first)
+	}
+	if _, again, err := s.Stat(t.Context(), "a"); err != nil || !again.Equal(first) {
+		t.Errorf("Stat a second time: time %v, error %v, at first %v", again, err, first)
 	}
 	listed := make(map[string]time.Time)
 	err = s.List(t.Context(), "", func(name string, _ int64, modTime time.Time) error {

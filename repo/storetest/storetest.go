@@ -39,6 +39,7 @@ func Test(t *testing.T, open func(t *testing.T) Store) {
 		{"CancelledWithin", testCancelledWithin},
 		{"InvisibleWhileWritten", testInvisibleWhileWritten},
 		{"List", testList},
+		{"ListMany", testListMany},
 		{"ListStops", testListStops},
 		{"ListCancelled", testListCancelled},
 		{"Names", testNames},

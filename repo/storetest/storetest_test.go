@@ -35,6 +35,10 @@ var flaws = map[string]struct {
 	"no EOF":             {"ReadAt", func(s *mem.Store) storetest.Store { return withoutEOF{s} }},
 	"wrapped EOF":        {"Contents", func(s *mem.Store) storetest.Store { return wrappedEOF{s} }},
 	"lists by folder":    {"List", func(s *mem.Store) storetest.Store { return listingByFolder{s} }},
+	"lists one page":     {"ListMany", func(s *mem.Store) storetest.Store { return onePage{s, 1_000} }},
+	"page ends twice":    {"ListMany", func(s *mem.Store) storetest.Store { return twicePage{s, 1_000} }},
+	"time of the look":   {"ModTime", func(s *mem.Store) storetest.Store { return statNow{s} }},
+	"keeps the buffer":   {"ReadAtAll", func(s *mem.Store) storetest.Store { return &keepingBuffer{Store: s} }},
 	"wraps stop":         {"ListStops", func(s *mem.Store) storetest.Store { return wrappingStop{s} }},
 	"remove is silent":   {"Missing", func(s *mem.Store) storetest.Store { return silentRemove{s} }},
 	"takes upper case":   {"Names", func(s *mem.Store) storetest.Store { return lowering{s} }},
@@ -186,6 +190,60 @@ func (s listingByFolder) List(ctx context.Context, prefix string, fn func(string
 		prefix += "/"
 	}
 	return s.Store.List(ctx, prefix, fn)
+}
+
+// onePage lists the files of one page.
+type onePage struct {
+	*mem.Store
+	page int
+}
+
+func (s onePage) List(ctx context.Context, prefix string, fn func(string, int64, time.Time) error) error {
+	n := 0
+	return s.Store.List(ctx, prefix, func(name string, size int64, at time.Time) error {
+		if n++; n > s.page {
+			return nil
+		}
+		return fn(name, size, at)
+	})
+}
+
+// twicePage lists the last file of a page as the first one of the next as well.
+type twicePage struct {
+	*mem.Store
+	page int
+}
+
+func (s twicePage) List(ctx context.Context, prefix string, fn func(string, int64, time.Time) error) error {
+	n := 0
+	return s.Store.List(ctx, prefix, func(name string, size int64, at time.Time) error {
+		if n++; n%s.page == 0 {
+			if err := fn(name, size, at); err != nil {
+				return err
+			}
+		}
+		return fn(name, size, at)
+	})
+}
+
+type statNow struct{ *mem.Store }
+
+func (s statNow) Stat(ctx context.Context, name string) (int64, time.Time, error) {
+	size, _, err := s.Store.Stat(ctx, name)
+	return size, time.Now(), err
+}
+
+// keepingBuffer uses the buffer of the caller once more at the next read.
+type keepingBuffer struct {
+	*mem.Store
+	last []byte
+}
+
+func (s *keepingBuffer) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
+	clear(s.last)
+	n, err := s.Store.ReadAt(ctx, name, p, off)
+	s.last = p[:n]
+	return n, err
 }
 
 type wrappingStop struct{ *mem.Store }
