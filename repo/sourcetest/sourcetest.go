@@ -37,6 +37,9 @@ type Built struct {
 	// TextNames says that the source has only names in UTF-8; others need not be
 	// built.
 	TextNames bool
+
+	// NoModes says that the source knows no permissions of files.
+	NoModes bool
 }
 
 // Tree returns the files of the test, by path.
@@ -133,6 +136,11 @@ func (s *suite) list(d source.Dir) []tree.Stat {
 			s.Errorf("%q before %q", stats[i-1].Name, stats[i].Name)
 		}
 	}
+	for i := range stats {
+		if name := stats[i].Name; !tree.ValidName(name) {
+			s.Fatalf("%q cannot be the name of an entry", name)
+		}
+	}
 	return stats
 }
 
@@ -214,6 +222,9 @@ func (s *suite) testTree() {
 			}
 			if st.ModTime.Nsec >= 1e9 || st.ChangeTime.Nsec >= 1e9 || st.Mode > 0o7777 {
 				s.Errorf("%q: impossible stat %+v", p, st)
+			}
+			if perm := uint16(want.Mode.Perm()); !s.built.NoModes && st.Kind != tree.Symlink && st.Mode != perm {
+				s.Errorf("%q has mode %#o, want %#o", p, st.Mode, perm)
 			}
 			switch st.Kind {
 			case tree.Directory:
