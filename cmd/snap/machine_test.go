@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/snapkeep/snap/internal/dbtest"
@@ -74,7 +75,18 @@ func btrfsCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		device, detach := looptest.Attach(t, disk, false)
 		t.Cleanup(detach)
 		ts.Check(ts.Exec("mount", device, args[0]))
-		ts.Defer(func() { ts.Check(ts.Exec("umount", args[0])) })
+		ts.Defer(func() {
+			// An agent that has answered all may take a moment to end.
+			for end := time.Now().Add(10 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+				err := ts.Exec("umount", args[0])
+				if err == nil {
+					return
+				}
+				if time.Now().After(end) {
+					ts.Check(err)
+				}
+			}
+		})
 	}
 }
 
