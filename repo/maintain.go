@@ -13,6 +13,8 @@ var (
 	// ErrDamagedFound says that a check, scrub or repair has found damage. The result that comes
 	// with it tells where.
 	ErrDamagedFound = errors.New("the repository is damaged")
+	// ErrSubset says that CheckOptions.Subset is none.
+	ErrSubset = errors.New("no subset")
 	// ErrBusy says that another program writes to the repository, where nobody else may.
 	ErrBusy = errors.New("another program writes to the repository")
 	// ErrOvertaken says that a prune took away what a backup had built on. No snapshot was

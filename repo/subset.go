@@ -14,7 +14,7 @@ import (
 // chooser returns the packs of an index that are to be read.
 type chooser func(set *index.Set) []index.PackInfo
 
-// parseSubset reads CheckOptions.Subset.
+// parseSubset reads CheckOptions.Subset. The error wraps ErrSubset.
 func parseSubset(text string) (chooser, error) {
 	all := func(set *index.Set) []index.PackInfo { return slices.Collect(set.Packs()) }
 	if text == "" {
@@ -24,7 +24,7 @@ func parseSubset(text string) (chooser, error) {
 		n, err1 := strconv.ParseUint(number, 10, 16)
 		t, err2 := strconv.ParseUint(parts, 10, 16)
 		if err1 != nil || err2 != nil || n < 1 || n > t {
-			return nil, fmt.Errorf("subset %q: want n/t, as in 1/5, with n from 1 to t", text)
+			return nil, fmt.Errorf("%w: %q: want n/t, as in 1/5, with n from 1 to t", ErrSubset, text)
 		}
 		return func(set *index.Set) []index.PackInfo {
 			return slices.DeleteFunc(all(set), func(p index.PackInfo) bool {
@@ -35,7 +35,7 @@ func parseSubset(text string) (chooser, error) {
 	if percent, ok := strings.CutSuffix(text, "%"); ok {
 		share, err := strconv.ParseFloat(percent, 64)
 		if err != nil || !(share > 0 && share <= 100) {
-			return nil, fmt.Errorf("subset %q: want a share above 0%% and up to 100%%", text)
+			return nil, fmt.Errorf("%w: %q: want a share above 0%% and up to 100%%", ErrSubset, text)
 		}
 		return func(set *index.Set) []index.PackInfo {
 			packs := all(set)
@@ -46,7 +46,7 @@ func parseSubset(text string) (chooser, error) {
 	}
 	size, err := parseBytes(text)
 	if err != nil {
-		return nil, fmt.Errorf("subset %q: want n/t, a share such as 5%%, or a size such as 500M", text)
+		return nil, fmt.Errorf("%w: %q: want n/t, a share such as 5%%, or a size such as 500M", ErrSubset, text)
 	}
 	return func(set *index.Set) []index.PackInfo {
 		packs := all(set)

@@ -149,6 +149,7 @@ var rules = []rule{
 	{target(repo.ErrNoSnapshot), exitNoSnapshot, "list them with: snap snapshots"},
 	{target(repo.ErrAmbiguous), exitAmbiguous, "give more digits of the id; list them with: snap snapshots"},
 	{target(repo.ErrDamagedFound), exitDamage, "keep a copy of the repository as it is before anything else is tried"},
+	{target(repo.ErrSubset), exitUsage, "write it as 1/7, 10% or 500M: --read-data-subset"},
 	{target(repo.ErrBusy), exitLocked, "wait until the other program has ended, or leave --now out"},
 	{anyOf(repo.ErrOvertaken, repo.ErrSettingsContended), exitFatal, "run the same command again"},
 	{target(repo.ErrLastOfSource), exitFatal, "name snapshots to keep, or add --unsafe-allow-remove-all"},

@@ -37,10 +37,12 @@ func (f *fromFlags) place(a *app) (place, error) {
 		{f.repository, f.repositoryFile}, {a.getenv("SNAP_FROM_REPOSITORY"), a.getenv("SNAP_FROM_REPOSITORY_FILE")},
 	} {
 		if try.location != "" {
-			return place{location: try.location}, nil
+			return place{location: try.location, isFrom: true}, nil
 		}
 		if try.file != "" {
-			return placeFromFile(try.file)
+			at, err := placeFromFile(try.file)
+			at.isFrom = true
+			return at, err
 		}
 	}
 	return place{}, usageError("no repository to read from").withHint("use --from-repo, or SNAP_FROM_REPOSITORY")
@@ -77,7 +79,7 @@ func (a *app) openFromStore(ctx context.Context, f *fromFlags, at place, store r
 		s, err = a.fromVariables(ctx, f.secret.variable)
 	}
 	if s == nil && err == nil {
-		s, err = a.ask("passphrase of the repository "+quotedPlace(at)+": ", false)
+		s, err = a.ask("passphrase of the repository "+quotedPlace(at)+": ", fromPrefix, false)
 	}
 	if err != nil {
 		return nil, err

@@ -112,7 +112,7 @@ func (a *app) initRecipient(ctx context.Context, at place, recipient string) (*r
 		return a.firstRecipient(ctx)
 	}
 	if s == nil && err == nil {
-		s, err = a.ask("passphrase for the new repository: ", true)
+		s, err = a.ask("passphrase for the new repository: ", "", true)
 	}
 	if err != nil {
 		return nil, "", err

@@ -95,7 +95,7 @@ type newKeyFlags struct {
 }
 
 func (f *newKeyFlags) register(fs *pflag.FlagSet) {
-	f.secret.register(fs, "new-", "")
+	f.secret.register(fs, newPrefix, "")
 	fs.StringVar(&f.recipient, "recipient", "", "public `key` (age1... or ssh-...) or a file that holds it")
 	fs.StringVar(&f.label, "label", "", "`text` to tell the key by")
 }
@@ -112,7 +112,7 @@ func (a *app) newRecipient(ctx context.Context, f *newKeyFlags) (*repo.Recipient
 	case f.recipient != "":
 		return parseRecipient(f.recipient)
 	case s == nil:
-		if s, err = a.ask("new passphrase: ", true); err != nil {
+		if s, err = a.ask("new passphrase: ", newPrefix, true); err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 type place struct {
 	location  string
 	isDefault bool
+	isFrom    bool // of a repository that is read beside the one that is written
 }
 
 // place returns where the repository is: flag, environment, configuration, or the default.
@@ -315,8 +316,11 @@ func notHere(at place, err error) error {
 		return fail(exitNoRepository, "no repository given, and none at the default place %s", at.location).
 			withHint("use --repo or SNAP_REPOSITORY, or make the first backup: snap backup FOLDER")
 	}
-	return fail(exitNoRepository, "there is no repository at %s", at.location).
-		withHint("check the place, or make a repository there: snap init")
+	hint := "check the place, or make a repository there: snap init"
+	if at.isFrom {
+		hint = "check the place: --from-repo, or SNAP_FROM_REPOSITORY"
+	}
+	return fail(exitNoRepository, "there is no repository at %s", at.location).withHint(hint)
 }
 
 // openingCredential returns what opens the repository: what was given, else the key file of
@@ -330,7 +334,7 @@ func (a *app) openingCredential(ctx context.Context, at place) (*repo.Credential
 		s, err = a.defaultKey()
 	}
 	if s == nil && err == nil {
-		s, err = a.ask("passphrase of the repository: ", false)
+		s, err = a.ask("passphrase of the repository: ", "", false)
 	}
 	if err != nil {
 		return nil, err

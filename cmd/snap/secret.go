@@ -17,8 +17,11 @@ import (
 	xterm "golang.org/x/term"
 )
 
-// fromPrefix is that of the flags for a repository that is read beside the one that is written.
-const fromPrefix = "from-"
+// Prefixes of flags.
+const (
+	fromPrefix = "from-" // for a repository that is read beside the one that is written
+	newPrefix  = "new-"  // for a key that is added
+)
 
 // maxSecretBytes bounds what is read as a passphrase or key file.
 const maxSecretBytes = 1 << 20
@@ -169,11 +172,17 @@ func readIdentity(name string) (*secret, error) {
 	return &secret{identity: data, file: name}, nil
 }
 
-// ask lets a person type a passphrase, twice if it is a new one.
-func (a *app) ask(prompt string, twice bool) (*secret, error) {
+// whereFrom says what else gives a secret that nobody can be asked for, by the prefix of its flags.
+var whereFrom = map[string]string{
+	"":         "use --password-file, --password-command, --identity-file, or SNAP_PASSWORD_FILE and the like",
+	fromPrefix: "use --from-password-file, --from-password-command, --from-identity-file, or SNAP_FROM_PASSWORD_FILE and the like",
+	newPrefix:  "use --new-password-file, --new-password-command, or --recipient",
+}
+
+// ask lets a person type a passphrase, twice if it is a new one. prefix is that of the flags that give it otherwise.
+func (a *app) ask(prompt, prefix string, twice bool) (*secret, error) {
 	if !terminal(a.stdin) {
-		return nil, fail(exitWrongKey, "no passphrase or key given").
-			withHint("use --password-file, --password-command, --identity-file, or SNAP_PASSWORD_FILE and the like")
+		return nil, fail(exitWrongKey, "no passphrase or key given").withHint(whereFrom[prefix])
 	}
 	first, err := a.readHidden(prompt)
 	if err != nil {
@@ -215,7 +224,7 @@ func (a *app) credential(s *secret) (*repo.Credential, error) {
 	}
 	if isSSHKey(s.identity) {
 		return repo.SSHKey(s.identity, func() ([]byte, error) {
-			typed, err := a.ask("passphrase of "+term.Name(s.file)+": ", false)
+			typed, err := a.ask("passphrase of "+term.Name(s.file)+": ", "", false)
 			if err != nil {
 				return nil, err
 			}
