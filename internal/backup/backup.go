@@ -123,7 +123,7 @@ type Summary struct {
 	DirsNew, DirsChanged, DirsUnmodified    int64
 	Files, Bytes                            int64 // regular files and their bytes
 	Unreadable                              int64 // files and directories that could not be read, or not all of their attributes
-	FilesUnreadable                         int64 // regular files among them
+	FilesUnreadable                         int64 // regular files among them whose content could not be read
 	ChangedWhileRead                        int64
 }
 
