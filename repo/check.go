@@ -156,7 +156,7 @@ func (c *checking) snapshots(ctx context.Context) ([]*Snapshot, error) {
 
 // files lists the store and opens what is small.
 func (c *checking) files(ctx context.Context) error {
-	var small []string
+	var small, second []string
 	err := c.r.store.List(ctx, "", func(name string, size int64, modTime time.Time) error {
 		c.packs.add(name, size, modTime)
 		switch kind, _ := classify(name); kind {
@@ -166,6 +166,9 @@ func (c *checking) files(ctx context.Context) error {
 		case fileConfig, fileSlot, fileSettings, fileLabel, filePrune, filePending, fileCopy, fileIndex, fileSnapshot:
 			// Readers may have used a second copy; here each file counts by itself.
 			small = append(small, name)
+			if plain, ok := strings.CutPrefix(name, copyPrefix); ok {
+				second = append(second, plain)
+			}
 		case fileParity:
 			if c.o.ReadData {
 				small = append(small, name)
@@ -190,6 +193,18 @@ func (c *checking) files(ctx context.Context) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			c.damage(Damage{Name: name, Err: err})
 		}
+	}
+	slices.Sort(small)
+	second = slices.DeleteFunc(second, func(name string) bool {
+		_, there := slices.BinarySearch(small, name)
+		return there
+	})
+	lost, err := lostFiles(ctx, c.r.store, second)
+	if err != nil {
+		return err
+	}
+	for _, name := range lost {
+		c.damage(Damage{Name: name, Missing: true, Err: fs.ErrNotExist})
 	}
 	return c.log(ctx)
 }

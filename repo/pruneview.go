@@ -66,6 +66,9 @@ func (p *pruner) look(ctx context.Context) (*view, error) {
 			return nil, err
 		}
 	}
+	if err := p.r.expectSnapshots(ctx, v.alive); err != nil {
+		return nil, err
+	}
 	ids := slices.Collect(maps.Keys(v.alive))
 	for id, at := range v.pending {
 		if !p.stale(at) {

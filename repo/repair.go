@@ -241,11 +241,16 @@ func (s over) ReadAt(ctx context.Context, name string, p []byte, off int64) (int
 // asideStep is how much of a damaged file is read at once. What cannot be read becomes zeros.
 const asideStep = 64 << 10
 
-// putAside moves what can be read of a file to bad/. It does nothing if there is no such file.
+// putAside moves what can be read of a file to bad/, or what is no file and stands in its place. It does nothing if there is neither.
 func (p *repairing) putAside(ctx context.Context, name string) error {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return err
+	}
+	aside := badPrefix + name + "." + hex.EncodeToString(random[:])
 	size, _, err := p.raw.Stat(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return p.clear(ctx, name, aside)
 	}
 	if err != nil {
 		return err
@@ -263,17 +268,29 @@ func (p *repairing) putAside(ctx context.Context, name string) error {
 			return context.Cause(ctx)
 		}
 	}
-	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return err
-	}
-	aside := badPrefix + name + "." + hex.EncodeToString(random[:])
 	if err := p.raw.Create(ctx, aside, bytes.NewReader(data), size); err != nil {
 		return fmt.Errorf("put %s aside: %w", name, err)
 	}
 	p.all[aside] = size
 	if err := p.raw.Remove(ctx, name); err != nil {
 		return fmt.Errorf("put %s aside: %w", name, err)
+	}
+	return nil
+}
+
+// clearer is a Store in which something else than a file may have the name of one.
+type clearer interface {
+	PutAside(ctx context.Context, name, aside string) error
+}
+
+// clear moves what is in the way of a file, and none itself, to aside.
+func (p *repairing) clear(ctx context.Context, name, aside string) error {
+	c, ok := able[clearer](p.raw)
+	if !ok {
+		return nil
+	}
+	if err := c.PutAside(ctx, name, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -211,6 +211,17 @@ func (s *Store) Drop(ctx context.Context, name string) error {
 	return s.wrap("remove", name, err)
 }
 
+// PutAside moves what keeps a file from being created under name, and is no file itself, to the name aside: a folder, a link, or what stands in
+// the place of the folder that the file belongs in. The error is fs.ErrNotExist if nothing is in the way.
+func (s *Store) PutAside(ctx context.Context, name, aside string) error {
+	err := errors.Join(s.checkName(ctx, name), s.checkName(ctx, aside))
+	if err == nil {
+		err = s.dir.PutAside(name, aside)
+		s.handles.drop(name)
+	}
+	return s.wrap("put aside", name, err)
+}
+
 // CleanTemp removes temporary files, left by a crash, that were not written to
 // for at least age by the clock of the file system. It returns how many.
 func (s *Store) CleanTemp(ctx context.Context, age time.Duration) (removed int, err error) {
