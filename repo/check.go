@@ -300,9 +300,6 @@ func (c *checking) index(ctx context.Context) error {
 	for p := range c.r.set.Packs() {
 		c.result.Packs++
 		c.result.PackBytes += p.Size
-		if slices.Contains(c.o.mended, pack.Name(p.Class, p.ID)) {
-			continue // a dry run of repair would have made it whole
-		}
 		file := c.packs.find(p.ID)
 		if file == nil {
 			// It may have been stored after the listing, or removed.
@@ -319,7 +316,9 @@ func (c *checking) index(ctx context.Context) error {
 			c.bad.whole(p.ID)
 			c.missing = append(c.missing, p)
 		case file.class != p.Class || file.size != p.Size:
-			c.bad.whole(p.ID)
+			if c.bad[p.ID] == nil { // or a repair knows what of it can be read
+				c.bad.whole(p.ID)
+			}
 			c.lose(p.ID, Damage{Name: file.name(), Err: fmt.Errorf("%w: %d bytes, the index has %d", ErrDamaged, file.size, p.Size)})
 		}
 	}

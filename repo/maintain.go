@@ -64,7 +64,6 @@ type CheckOptions struct {
 	// Progress, if not nil, is counted up while the check runs.
 	Progress *CheckProgress
 
-	mended []string // files to be taken as whole: a dry run of repair would mend them
 	fresh  freshPacks
 }
 

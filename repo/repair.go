@@ -24,21 +24,24 @@ import (
 type repairing struct {
 	r         *Repo
 	o         RepairOptions
-	raw       Store // without what protects
+	raw       Store // without what protects; in a dry run what it would be
+	found     Store // raw as it was found, with what was put aside
 	protected bool
 	coder     parity.Coder
 	result    *RepairResult
 	begun     bool // the log says so
 
-	all     map[string]int64 // files of the store with their sizes
-	packs   packFiles
-	overlay overlay    // mended packs of pages, for a dry run
-	fresh   freshPacks // that no index file named
+	all   map[string]int64 // files of the store with their sizes
+	packs packFiles
+	fresh freshPacks // that no index file named
 
 	mu       sync.Mutex       // guards what follows while packs are hashed
 	archived map[pack.ID]bool // packs that nobody can read at once: nothing is wrong with them
 	broken   []packFile       // packs whose bytes do not match their names
 	lost     []packFile       // those of them, and of missing ones, that cannot be mended
+
+	elsewhere map[pack.ID]string         // files that hold the bytes of other packs
+	mended    map[pack.ID]pack.Directory // of packs that are whole now, or would be
 }
 
 // Repair makes whole again what can be: from parity, from second copies, and the index from the packs. It removes nothing: damaged
@@ -50,14 +53,20 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
-	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}}
-	if o.DryRun {
-		p.overlay = overlay{}
-	}
+	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}, elsewhere: map[pack.ID]string{}, mended: map[pack.ID]pack.Directory{}}
 	if s, ok := able[protector](r.store); ok {
 		p.raw, p.protected = s.unprotected(), true
 	}
-	if !o.DryRun {
+	p.found = p.raw
+	if o.DryRun {
+		p.raw = newOverlay(p.raw)
+		view, err := r.over(p.raw)
+		if err != nil {
+			return nil, fmt.Errorf("repair: %w", err)
+		}
+		defer view.Close()
+		p.r = view
+	} else {
 		defer r.enter(ctx, "repair").leave()
 	}
 	if err := p.end(ctx, p.run(ctx)); err != nil {
@@ -180,9 +189,6 @@ func (p *repairing) good(ctx context.Context, name, plain string) ([]byte, error
 // replace gives a file other bytes. What stands there is put aside.
 func (p *repairing) replace(ctx context.Context, name string, data []byte) error {
 	p.result.Mended = append(p.result.Mended, name)
-	if p.o.DryRun {
-		return nil
-	}
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
@@ -195,6 +201,14 @@ func (p *repairing) replace(ctx context.Context, name string, data []byte) error
 // protect stores a second copy or parity that is not there. A run that was cut off leaves that, and nothing was lost by it. One that goes on may be
 // about to store it.
 func (p *repairing) protect(ctx context.Context, name string, data []byte) error {
+	if c, ok := able[clearer](p.found); ok {
+		if blocked, err := c.Blocked(ctx, name); err != nil || blocked {
+			if err != nil {
+				return err
+			}
+			return p.replace(ctx, name, data)
+		}
+	}
 	p.result.Protected = append(p.result.Protected, name)
 	if p.o.DryRun {
 		return nil
@@ -216,33 +230,17 @@ func (p *repairing) store(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-// overlay holds what a dry run would write. A nil overlay keeps nothing.
-type overlay map[string][]byte
-
-func (o overlay) put(name string, data []byte) {
-	if o != nil {
-		o[name] = data
-	}
-}
-
-// over is a store with an overlay, for reading.
-type over struct {
-	Store
-	overlay overlay
-}
-
-func (s over) ReadAt(ctx context.Context, name string, p []byte, off int64) (int, error) {
-	if data, ok := s.overlay[name]; ok {
-		return bytes.NewReader(data).ReadAt(p, off)
-	}
-	return s.Store.ReadAt(ctx, name, p, off)
-}
-
 // asideStep is how much of a damaged file is read at once. What cannot be read becomes zeros.
 const asideStep = 64 << 10
 
 // putAside moves what can be read of a file to bad/, or what is no file and stands in its place. It does nothing if there is neither.
 func (p *repairing) putAside(ctx context.Context, name string) error {
+	if p.o.DryRun {
+		if err := p.raw.Remove(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return err
@@ -272,6 +270,11 @@ func (p *repairing) putAside(ctx context.Context, name string) error {
 		return fmt.Errorf("put %s aside: %w", name, err)
 	}
 	p.all[aside] = size
+	for id, place := range p.elsewhere {
+		if place == name {
+			p.elsewhere[id] = aside
+		}
+	}
 	if err := p.raw.Remove(ctx, name); err != nil {
 		return fmt.Errorf("put %s aside: %w", name, err)
 	}
@@ -280,6 +283,7 @@ func (p *repairing) putAside(ctx context.Context, name string) error {
 
 // clearer is a Store in which something else than a file may have the name of one.
 type clearer interface {
+	Blocked(ctx context.Context, name string) (bool, error)
 	PutAside(ctx context.Context, name, aside string) error
 }
 
@@ -323,6 +327,9 @@ func (p *repairing) hashPacks(ctx context.Context) error {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				p.broken = append(p.broken, f)
+				if err == nil {
+					p.elsewhere[sum] = f.name()
+				}
 			}
 			return nil
 		}
@@ -391,7 +398,6 @@ func (p *repairing) mendPacks(ctx context.Context) error {
 		whole := packFile{id: f.id, size: int64(len(data)), class: pack.ClassData}
 		if kind, _ := classify(name); kind == fileMeta {
 			whole.class = pack.ClassMeta
-			p.overlay.put(name, data)
 		}
 		p.packs.insert(whole)
 	}
@@ -403,6 +409,9 @@ func (p *repairing) mendPacks(ctx context.Context) error {
 
 // mend returns the right bytes of a pack, and its name in the store.
 func (p *repairing) mend(ctx context.Context, f packFile) (name string, data []byte, err error) {
+	if name, data, err := p.fromElsewhere(ctx, f); err == nil || ctx.Err() != nil {
+		return name, data, err
+	}
 	par, err := readParity(ctx, p.raw, f.id)
 	if par == nil {
 		return "", nil, err
@@ -420,11 +429,34 @@ func (p *repairing) mend(ctx context.Context, f packFile) (name string, data []b
 			continue
 		}
 		if data, _, err = p.coder.Mend(ctx, par, storeReader{ctx, p.raw, source}); err == nil {
-			class, _, err := pack.ReadDirectoryFrom(bytes.NewReader(data), int64(len(data)), p.r.meta, p.r.config.ID)
-			return pack.Name(class, f.id), data, err
+			name, err := p.nameOf(f, data)
+			return name, data, err
 		}
 	}
 	return "", nil, err
+}
+
+// nameOf returns the name of a pack of these bytes, and remembers its directory.
+func (p *repairing) nameOf(f packFile, data []byte) (string, error) {
+	class, directory, err := pack.ReadDirectoryFrom(bytes.NewReader(data), int64(len(data)), p.r.meta, p.r.config.ID)
+	p.mended[f.id] = directory
+	return pack.Name(class, f.id), err
+}
+
+// fromElsewhere returns the bytes of a pack that a file of another name was found to hold, and its name in the store.
+func (p *repairing) fromElsewhere(ctx context.Context, f packFile) (name string, data []byte, err error) {
+	place, ok := p.elsewhere[f.id]
+	if !ok {
+		return "", nil, fs.ErrNotExist
+	}
+	if data, err = sealed.ReadFile(ctx, p.found, place, pack.MaxPackSize); err != nil {
+		return "", nil, err
+	}
+	if pack.SumID(data) != f.id {
+		return "", nil, ErrDamaged
+	}
+	name, err = p.nameOf(f, data)
+	return name, data, err
 }
 
 // mendParity makes the parity of whole packs that have none, or damaged one.
@@ -444,9 +476,12 @@ func (p *repairing) mendParity(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		file, err := p.coder.Encode(ctx, storeReader{ctx, p.raw, f.name()}, f.size, f.id)
-		if err != nil {
-			return err
+		var file []byte
+		if !p.o.DryRun { // there the pack may be one that would be mended, and nobody looks at the parity
+			var err error
+			if file, err = p.coder.Encode(ctx, storeReader{ctx, p.raw, f.name()}, f.size, f.id); err != nil {
+				return err
+			}
 		}
 		store := p.replace
 		if errors.Is(parErr, fs.ErrNotExist) {
@@ -468,9 +503,6 @@ func (p *repairing) reindex(ctx context.Context) error {
 	for _, d := range p.r.damagedIndexes() {
 		name := sealed.Index.Prefix + d.Name.String()
 		p.result.Mended = append(p.result.Mended, name)
-		if p.o.DryRun {
-			continue
-		}
 		if err := p.begin(ctx); err != nil {
 			return err
 		}
@@ -479,12 +511,6 @@ func (p *repairing) reindex(ctx context.Context) error {
 		}
 	}
 	p.fresh.add(rows)
-	if p.o.DryRun {
-		for _, row := range rows {
-			p.r.set.Add(row)
-		}
-		return nil
-	}
 	if len(rows) == 0 {
 		return nil
 	}
@@ -502,7 +528,10 @@ func (p *repairing) unindexed(ctx context.Context) ([]index.Pack, error) {
 		if _, ok := p.r.set.Pack(f.id); ok || p.r.isCondemned(f.id) {
 			continue
 		}
-		class, directory, err := pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
+		class, directory, err := f.class, p.mended[f.id], error(nil)
+		if directory == nil {
+			class, directory, err = pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

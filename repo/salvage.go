@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/snapkeep/snap/index"
-	"github.com/snapkeep/snap/internal/chunks"
 	"github.com/snapkeep/snap/internal/prune"
 	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
@@ -28,15 +27,17 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range p.lost { // so that only what is nowhere else counts as saved
+		p.r.set.Condemn(f.id)
+	}
 	record := &pruneRecord{}
 	for _, f := range p.lost {
 		if _, ok := p.r.set.Pack(f.id); !ok && f.class == 0 {
 			continue // parity of what nobody knows
 		}
-		if err := p.begin(ctx); err != nil {
-			return nil, err
+		if !p.r.isCondemned(f.id) {
+			record.Condemned = append(record.Condemned, f.id)
 		}
-		record.Condemned = append(record.Condemned, f.id)
 		state := &badPack{}
 		bad[f.id] = state
 		if _, ok := p.all[f.name()]; !ok || directories[f.id] == nil {
@@ -47,9 +48,11 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 			return nil, err
 		}
 	}
-	record.Lost = slices.Clone(record.Condemned)
-	if p.o.DryRun || len(record.Condemned) == 0 {
+	if p.o.DryRun || p.result.Salvaged+len(record.Condemned) == 0 {
 		return bad, nil
+	}
+	if err := p.begin(ctx); err != nil {
+		return nil, err
 	}
 	made, err := c.Finish(ctx)
 	if err != nil {
@@ -58,6 +61,10 @@ func (p *repairing) giveUp(ctx context.Context) (badPacks, error) {
 	if err := p.r.saveIndex(ctx, made); err != nil {
 		return nil, err
 	}
+	if len(record.Condemned) == 0 {
+		return bad, nil
+	}
+	record.Lost = slices.Clone(record.Condemned)
 	for _, m := range made {
 		record.Copied = append(record.Copied, m.ID)
 	}
@@ -118,9 +125,15 @@ func (p *repairing) salvage(ctx context.Context, f packFile, directory pack.Dire
 			}
 			continue
 		}
+		if !slices.ContainsFunc(s.Chunks, func(c pack.Chunk) bool { return !p.r.set.Has(c.ID) }) {
+			continue
+		}
 		p.result.Salvaged++
 		if p.o.DryRun {
 			continue
+		}
+		if err := p.begin(ctx); err != nil {
+			return err
 		}
 		if err := c.Add(ctx, from, i); err != nil {
 			return err
@@ -194,12 +207,7 @@ func (p *repairing) open(ctx context.Context, d *pack.Decoder, from prune.Origin
 // assess looks at what is left of the damage.
 func (p *repairing) assess(ctx context.Context, bad badPacks) error {
 	o := CheckOptions{MaxFiles: p.o.MaxFiles, Progress: &CheckProgress{}, fresh: p.fresh}
-	load := p.r.loader.Load
-	if p.o.DryRun {
-		o.mended = p.result.Mended
-		load = chunks.NewLoader(over{p.raw, p.overlay}, p.r.set, p.r.keys, p.r.opts.CacheBytes).Load
-	}
-	c, err := p.r.checkWith(ctx, o, bad, load, p.r.store)
+	c, err := p.r.checkWith(ctx, o, bad, p.r.loader.Load, p.r.store)
 	if err != nil {
 		return err
 	}
@@ -216,9 +224,6 @@ func (p *repairing) assess(ctx context.Context, bad badPacks) error {
 			d.Err = fs.ErrNotExist
 		}
 		p.result.Damage = append(p.result.Damage, d)
-	}
-	if p.o.DryRun { // what would be mended is not damaged any more
-		p.result.Damage = slices.DeleteFunc(p.result.Damage, func(d Damage) bool { return slices.Contains(p.result.Mended, d.Name) })
 	}
 	sortDamage(p.result.Damage)
 	return nil

@@ -35,6 +35,15 @@ func (d *Dir) PutAside(name, aside string) error {
 	return errors.Join(d.syncFolder(to), d.syncFolder(from))
 }
 
+// Blocked reports whether there is something for PutAside to rename.
+func (d *Dir) Blocked(name string) (bool, error) {
+	_, err := d.obstacle(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // obstacle returns the name, or the beginning of it, that something has that is in the way of a regular file.
 func (d *Dir) obstacle(name string) (string, error) {
 	for i := range name {

@@ -35,6 +35,9 @@ func TestPutAside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if blocked, err := d.Blocked("a/b"); err != nil || blocked != (c.moved != "") {
+			t.Errorf("%s: blocked %v, %v", what, blocked, err)
+		}
 		err = d.PutAside("a/b", "bad/a/b.1")
 		if c.moved == "" {
 			if !errors.Is(err, fs.ErrNotExist) {

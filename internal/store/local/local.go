@@ -222,6 +222,15 @@ func (s *Store) PutAside(ctx context.Context, name, aside string) error {
 	return s.wrap("put aside", name, err)
 }
 
+// Blocked reports whether there is something for PutAside to move.
+func (s *Store) Blocked(ctx context.Context, name string) (bool, error) {
+	blocked, err := false, s.checkName(ctx, name)
+	if err == nil {
+		blocked, err = s.dir.Blocked(name)
+	}
+	return blocked, s.wrap("look at", name, err)
+}
+
 // CleanTemp removes temporary files, left by a crash, that were not written to
 // for at least age by the clock of the file system. It returns how many.
 func (s *Store) CleanTemp(ctx context.Context, age time.Duration) (removed int, err error) {
