@@ -64,7 +64,7 @@ type CheckOptions struct {
 	// Progress, if not nil, is counted up while the check runs.
 	Progress *CheckProgress
 
-	fresh  freshPacks
+	fresh freshPacks
 }
 
 // CheckProgress counts what a check, scrub or repair has done. It may be read at any time.
