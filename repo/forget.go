@@ -292,7 +292,7 @@ func checkLast(all []*Snapshot, leaving map[SnapshotID]bool) error {
 // there is no such snapshot.
 func (r *Repo) trash(ctx context.Context, id SnapshotID) (made bool, err error) {
 	name := sealed.Trash.Prefix + id.String()
-	file, err := sealed.ReadFile(ctx, r.store, sealed.Snapshot.Prefix+id.String(), int64(sealed.Snapshot.Limit)+1024)
+	file, err := r.recordBytes(ctx, id)
 	if err != nil {
 		return false, err
 	}
@@ -311,6 +311,20 @@ func (r *Repo) trash(ctx context.Context, id SnapshotID) (made bool, err error) 
 		err = errors.Join(err, r.drop(context.WithoutCancel(ctx), name))
 	}
 	return made, err
+}
+
+// recordBytes returns the bytes of the record of a snapshot, those of its second copy if they are damaged and the copy is not.
+func (r *Repo) recordBytes(ctx context.Context, id SnapshotID) ([]byte, error) {
+	limit := int64(sealed.Snapshot.Limit) + 1024
+	name := sealed.Snapshot.Prefix + id.String()
+	file, err := sealed.ReadFile(ctx, r.store, name, limit)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && pack.SumID(file) == id {
+		return file, err
+	}
+	if second, err := sealed.ReadFile(ctx, copies{r.store}, name, limit); err == nil && pack.SumID(second) == id {
+		return second, nil
+	}
+	return file, err
 }
 
 // leave removes a snapshot, of which a copy may be in the trash, and reports whether it was there. made says that this run
