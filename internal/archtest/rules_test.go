@@ -94,7 +94,7 @@ const outside = `
 # The operating system. All that depends on it is in a few places; formats and rules are pure.
 os/user:
 os: internal/agent internal/config internal/pull internal/enrol index internal/durable internal/filter internal/nss internal/restore internal/source/iofs internal/source/stream internal/sshconn internal/store/cached internal/store/local internal/store/s3 internal/store/sftp internal/store/spool internal/target internal/term internal/verifier internal/verifier/snapverify repo cmd/snap
-syscall: internal/agent internal/pull internal/durable internal/source/stream internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
+syscall: internal/agent internal/pull internal/durable internal/source/stream internal/sshconn internal/store/local internal/store/s3 internal/store/sftp repo cmd/snap
 unsafe: internal/agent internal/inode internal/target
 golang.org/x/sys: chunker internal/agent internal/pull index internal/durable internal/inode internal/restore internal/source/local internal/source/stream internal/target internal/torturetest internal/looptest internal/goldentest/generate cmd/snap
 golang.org/x/term: internal/term cmd/snap
