@@ -47,7 +47,7 @@ func (g *globals) register(f *pflag.FlagSet) {
 	f.StringVar(&g.compression, "compression", "", "`level`: off, fastest, default, better or max (SNAP_COMPRESSION)")
 	f.StringVar(&g.packSize, "pack-size", "", "`size` of packs in MiB, or with a unit: 4 to 128 MiB, if nobody says so 32 MiB (SNAP_PACK_SIZE)")
 	f.BoolVar(&g.acceptRollback, "accept-rollback", false, "take the repository as it is, though this machine has seen it newer")
-	f.BoolVar(&g.noExtraSafe, "no-extra-verify", false, "do not read back what was written before it counts")
+	f.BoolVar(&g.noExtraSafe, "no-extra-verify", false, "do not open again what was sealed, to compare it, before it counts")
 	f.DurationVar(&g.retryLock, "retry-lock", 0, "accepted for scripts: there are no locks to wait for")
 	f.BoolVar(&g.noLock, "no-lock", false, "accepted for scripts: there are no locks")
 	f.StringVar(&g.cpuProfile, "cpuprofile", "", "write a CPU profile to `file`")
