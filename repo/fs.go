@@ -124,10 +124,10 @@ var (
 // resolve returns the path in the tree and the entry of name. Links on the way are followed, one at
 // the end if follow is set.
 func (f *snapshotFS) resolve(name string, follow bool) (string, *Entry, error) {
-	if name == "." {
+	switch {
+	case name == ".":
 		name = ""
-	}
-	if !tree.ValidPath(name) {
+	case name == "" || !tree.ValidPath(name):
 		return "", nil, fs.ErrInvalid
 	}
 	if f.snapshot == nil {

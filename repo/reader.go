@@ -123,11 +123,14 @@ func (f *FileReader) Seek(offset int64, whence int) (int64, error) {
 
 // readPart reads from the one part that holds off, which is in the file.
 func (f *FileReader) readPart(p []byte, off int64) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
 	f.mu.Lock()
 	last := f.last
 	f.mu.Unlock()
 	if n := last.copy(p, off); n > 0 {
-		return n, f.ctx.Err()
+		return n, nil
 	}
 	part, start, err := f.find(off)
 	if err != nil {
@@ -136,7 +139,7 @@ func (f *FileReader) readPart(p []byte, off int64) (int, error) {
 	if part.ID.IsZero() {
 		n := int(min(int64(len(p)), start+part.Length-off))
 		clear(p[:n])
-		return n, f.ctx.Err()
+		return n, nil
 	}
 	chunk, err := f.fetch(f.ctx, part)
 	if err != nil {

@@ -77,6 +77,9 @@ func (d dir) List(ctx context.Context) ([]tree.Stat, []source.Problem, error) {
 	return stats, problems, err
 }
 
+// errCount says that a file breaks the rules of io.Reader.
+var errCount = errors.New("reading gave an impossible count of bytes")
+
 var errNoLinks = errors.New("target of link cannot be read in this file system")
 
 func (d dir) hasLinks() bool {
@@ -212,11 +215,16 @@ func (f *file) Read(p []byte) (int, error) {
 	if !f.begun || f.left == 0 {
 		return 0, io.EOF
 	}
-	if f.size == unknownSize {
-		return f.File.Read(p)
+	if f.size != unknownSize {
+		p = p[:min(int64(len(p)), f.left)]
 	}
-	n, err := f.File.Read(p[:min(int64(len(p)), f.left)])
-	f.left -= int64(n)
+	n, err := f.File.Read(p)
+	if n < 0 || n > len(p) {
+		return 0, errCount
+	}
+	if f.size != unknownSize {
+		f.left -= int64(n)
+	}
 	return n, err
 }
 

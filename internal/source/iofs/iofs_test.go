@@ -130,6 +130,44 @@ func TestFileOfUnknownSizeIsReadToItsEnd(t *testing.T) {
 	}
 }
 
+func TestFilesThatMiscountAreErrors(t *testing.T) {
+	for _, count := range []int{-1, 2} {
+		d, err := New(counting{fstest.MapFS{"f": {Data: []byte("0123456789")}}, count}).Root(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Open(t.Context(), &tree.Stat{Name: "f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := f.Read(make([]byte, 4)); n != 0 || err == nil {
+			t.Errorf("a file that counts %d times: %d bytes, %v", count, n, err)
+		}
+	}
+}
+
+// counting has files that say to have read so many times the bytes of the buffer.
+type counting struct {
+	fs.FS
+	times int
+}
+
+func (c counting) Open(name string) (fs.File, error) {
+	f, err := c.FS.Open(name)
+	return countingFile{f, c.times}, err
+}
+
+type countingFile struct {
+	fs.File
+	times int
+}
+
+func (f countingFile) Read(p []byte) (int, error) { return f.times * len(p), nil }
+
 // sized says that files have so many bytes.
 type sized struct {
 	fs.FS

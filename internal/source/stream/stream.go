@@ -178,6 +178,9 @@ func (f *file) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := f.r.Read(p)
+	if n < 0 || n > len(p) {
+		n, err = 0, errCount
+	}
 	f.some = f.some || n > 0
 	switch {
 	case err == nil:
@@ -191,7 +194,10 @@ func (f *file) Read(p []byte) (int, error) {
 	return n, f.end
 }
 
-var errEmpty = errors.New("it gave nothing")
+var (
+	errEmpty = errors.New("it gave nothing")
+	errCount = errors.New("its reader gave an impossible count of bytes")
+)
 
 // Stat tells what is known, and whether the stream turned out bad.
 func (f *file) Stat() (tree.Stat, error) {

@@ -247,3 +247,16 @@ func TestNamesAreRefused(t *testing.T) {
 		t.Error("a stream without content")
 	}
 }
+
+// count is a reader that says to have read so many bytes.
+type count int
+
+func (c count) Read(p []byte) (int, error) { return len(p) * int(c), nil }
+
+func TestReadersThatMiscountAreErrors(t *testing.T) {
+	for _, c := range []count{-1, 2} {
+		if _, err := read(t.Context(), root(t, FromReader("a", c)), "a"); !errors.Is(err, source.ErrStream) {
+			t.Errorf("a reader that counts %d times: %v", c, err)
+		}
+	}
+}
