@@ -53,5 +53,9 @@ func (p *Puller) lock(name string) (unlock func(), err error) {
 	if err != nil {
 		p.log.Warn("a second pull of the source would not be noticed", "source", name, "error", err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// A process that is just being started has the file open as well for a moment, and with it the lock.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close()
+	}, nil
 }

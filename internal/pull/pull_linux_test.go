@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -134,6 +135,9 @@ func TestOnePullOfASourceAtATime(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	results := p.Run(t.Context(), []string{"x", "y"}, nil)
+	// A process that is just being started has all that this one has open, and lives on.
+	shared := shareLock(t, p.StateDir)
+	defer syscall.Close(shared)
 	write(t, pipe, "")
 	if !errors.Is(results[0].Err, pull.ErrRunning) || results[1].Err != nil {
 		t.Errorf("%v, %v", results[0].Err, results[1].Err)
@@ -144,6 +148,36 @@ func TestOnePullOfASourceAtATime(t *testing.T) {
 	if again := p.Run(t.Context(), []string{"x"}, nil)[0]; again.Err != nil {
 		t.Errorf("after it ended: %v", again.Err)
 	}
+}
+
+// shareLock opens the held lock of a source under the folder a second time, as a fork does.
+func shareLock(t *testing.T, state string) (fd int) {
+	t.Helper()
+	locks, _ := filepath.Glob(state + "/pull/*/*.lock")
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range open {
+		for _, lock := range locks {
+			want, err := os.Stat(lock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.Stat("/proc/self/fd/" + o.Name()); err == nil && os.SameFile(want, got) {
+				n, _ := strconv.Atoi(o.Name())
+				syscall.ForkLock.RLock()
+				defer syscall.ForkLock.RUnlock()
+				if fd, err = syscall.Dup(n); err != nil {
+					t.Fatal(err)
+				}
+				syscall.CloseOnExec(fd)
+				return fd
+			}
+		}
+	}
+	t.Fatalf("none of %q is open", locks)
+	return -1
 }
 
 func TestHooks(t *testing.T) {
