@@ -20,6 +20,9 @@ func (c *Cache) lock() (unlock func()) {
 	}
 	c.locked = lockFile(f)
 	return func() {
+		if c.locked {
+			unlockFile(f)
+		}
 		c.locked = false
 		_ = f.Close()
 	}

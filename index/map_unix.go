@@ -24,5 +24,9 @@ func lockFile(f *os.File) bool {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != unix.EWOULDBLOCK
 }
 
+// unlockFile gives the lock of f back. Closing f is not enough: a process that is just being
+// started has it open as well for a moment.
+func unlockFile(f *os.File) { _ = unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
 // unlinkOpen takes the name of an open file away. It reports whether that was possible.
 func unlinkOpen(name string) bool { return os.Remove(name) == nil }
