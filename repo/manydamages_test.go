@@ -171,7 +171,7 @@ func (l *lived) checks(store Store, repaired bool) {
 // TestManyDamagesAtOnce damages several files at once, and then has everything done that one may do, in random order. Nothing that can be read is lost by
 // it, nothing wrong is read, check names what cannot be read, and after repairs and backups of unchanged sources the newest snapshots are whole.
 func TestManyDamagesAtOnce(t *testing.T) {
-	rounds := uint64(12)
+	rounds := uint64(8)
 	if os.Getenv("SNAP_LONG_TESTS") != "" {
 		rounds = 2000
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/snapkeep/snap/index"
 	"github.com/snapkeep/snap/internal/check"
 	"github.com/snapkeep/snap/internal/parity"
+	"github.com/snapkeep/snap/internal/seal"
 	"github.com/snapkeep/snap/internal/sealed"
 	"github.com/snapkeep/snap/pack"
 )
@@ -40,6 +41,7 @@ type repairing struct {
 	broken   []packFile       // packs whose bytes do not match their names
 	lost     []packFile       // those of them, and of missing ones, that cannot be mended
 
+	heads     map[seal.KeyID]bool        // content keys that packs of data begin with
 	elsewhere map[pack.ID]string         // files that hold the bytes of other packs
 	mended    map[pack.ID]pack.Directory // of packs that are whole now, or would be
 }
@@ -53,7 +55,7 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
-	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}, elsewhere: map[pack.ID]string{}, mended: map[pack.ID]pack.Directory{}}
+	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}, heads: map[seal.KeyID]bool{}, elsewhere: map[pack.ID]string{}, mended: map[pack.ID]pack.Directory{}}
 	if s, ok := able[protector](r.store); ok {
 		p.raw, p.protected = s.unprotected(), true
 	}
@@ -107,6 +109,9 @@ func (p *repairing) run(ctx context.Context) error {
 		return err
 	}
 	if err := p.reindex(ctx); err != nil {
+		return err
+	}
+	if err := p.loseKeyless(ctx); err != nil {
 		return err
 	}
 	bad, err := p.giveUp(ctx)
@@ -321,6 +326,12 @@ func (p *repairing) hashPacks(ctx context.Context) error {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				p.archived[f.id] = true
+				return nil
+			}
+			if err == nil && sum == f.id && f.class == pack.ClassData {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.heads[h.Head()] = true
 				return nil
 			}
 			if (err != nil && !errors.Is(err, fs.ErrNotExist)) || (err == nil && sum != f.id) {

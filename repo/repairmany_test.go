@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/snapkeep/snap/internal/store/faulty"
 	"github.com/snapkeep/snap/internal/store/mem"
@@ -124,4 +125,37 @@ func TestRepairFindsSwappedPacks(t *testing.T) {
 	mustRestore(t, r, first, f1)
 	mustRestore(t, r, second, f2)
 	mustCheck(t, r)
+}
+
+// TestRepairGivesUpWhatALostKeySealed removes the only file of a content key. Nobody can open what it sealed: repair says so, and the next backup stores it
+// anew.
+func TestRepairGivesUpWhatALostKeySealed(t *testing.T) {
+	c := newClock()
+	o := c.options()
+	store := c.store()
+	r := newTestRepo(t, store, o)
+	f := randomFiles(1, 20, 30_000)
+	mustBack(t, r, "a", f)
+	c.sleep(2 * time.Hour)
+	other := mustBack(t, reopen(t, store, o), "b", files{"x": "y"})
+	for _, name := range names(t, store, "content/") {
+		clone := store.Clone()
+		if err := clone.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		dry := mustRepair(t, reopen(t, clone, o), RepairOptions{DryRun: true})
+		res, err := reopen(t, clone, o).Repair(t.Context(), RepairOptions{})
+		if !errors.Is(err, ErrDamagedFound) || len(res.Affected) != 1 || len(res.Damage) == 0 || repairTells(dry, err) != repairTells(res, err) {
+			t.Errorf("%s: %v: %+v, dry run %+v", name, err, res, dry)
+		}
+		mustRestore(t, reopen(t, clone, o), mustBack(t, reopen(t, clone, o), "a", f), f)
+		mustRestore(t, reopen(t, clone, o), mustBack(t, reopen(t, clone, o), "b", files{"x": "y"}), files{"x": "y"})
+		mustRestore(t, reopen(t, clone, o), other, files{"x": "y"})
+		if again := mustRepair(t, reopen(t, clone, o), RepairOptions{}); len(again.Mended)+again.Salvaged+len(again.Affected) > 0 {
+			t.Errorf("%s: second repair: %+v", name, again)
+		}
+		c.sleep(100 * time.Hour)
+		mustPrune(t, reopen(t, clone, o), PruneOptions{})
+		mustCheck(t, reopen(t, clone, o))
+	}
 }

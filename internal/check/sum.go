@@ -12,7 +12,11 @@ type Hasher struct {
 	store  Store
 	hash   *blake3.Hasher
 	buffer [readSize]byte
+	head   [8]byte
 }
+
+// Head returns the first bytes of the file that Sum has read last.
+func (h *Hasher) Head() [8]byte { return h.head }
 
 // NewHasher returns a Hasher of files in store.
 func NewHasher(store Store) *Hasher { return &Hasher{store: store, hash: blake3.New()} }
@@ -26,6 +30,9 @@ func (h *Hasher) Sum(ctx context.Context, name string, size int64) (sum pack.ID,
 		p := h.buffer[:min(size-off, readSize)]
 		if err := file.full(p, off); err != nil {
 			return sum, file.read, err
+		}
+		if off == 0 {
+			copy(h.head[:], p)
 		}
 		h.hash.Write(p)
 		off += int64(len(p))
