@@ -226,6 +226,8 @@ type PruneResult struct {
 
 	Packs       int // before
 	PackBytes   int64
+	Stored      int // of them and those that no index file names, before
+	StoredBytes int64
 	LiveBytes   int64 // of segments that are needed
 	UnusedBytes int64 // of segments in packs that are partly needed; after the prune
 	DeadPacks   int   // needed by nobody, condemned by this prune

@@ -207,6 +207,10 @@ func (p *pruner) others(ctx context.Context) ([]*sessionRecord, error) {
 
 // condemn decides which packs go, copies out what is needed of them, and says so in a record.
 func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
+	for i := range v.packs {
+		p.result.Stored++
+		p.result.StoredBytes += v.packs[i].size
+	}
 	survey, limits := prune.Look(p.usages(v, m), int64(p.packSize())), prune.Limits{MaxUnused: p.o.MaxUnused, MaxRepack: p.o.MaxRepack}
 	survey.Spare(func(id pack.ID) bool { return v.storedSince(id, p.now.Add(-prune.YoungLife)) })
 	var lives *prune.Lives
@@ -234,6 +238,7 @@ func (p *pruner) condemn(ctx context.Context, v *view, m *marking) error {
 		for _, u := range plan.Repack {
 			p.countRepack(u)
 			p.result.CopiedBytes += u.LiveBytes
+			p.record.Condemned = append(p.record.Condemned, u.ID)
 		}
 		return nil
 	}

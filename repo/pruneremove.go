@@ -32,6 +32,11 @@ func (p *pruner) removeCondemned(ctx context.Context, v *view) error {
 			}
 		}
 	}
+	if p.o.DryRun {
+		for _, c := range p.record.Condemned {
+			v.condemned[c], going[c] = true, p.o.Now && !v.keep[c]
+		}
+	}
 	p.waiting(v, func(id pack.ID) bool { return going[id] })
 	var names []string
 	sizes := map[string]int64{}
@@ -70,6 +75,9 @@ func (p *pruner) waiting(v *view, goes func(pack.ID) bool) {
 	}
 	if p.result.WaitingPacks == 0 {
 		return
+	}
+	if p.o.DryRun && len(p.record.Condemned) > 0 {
+		p.result.WaitingUntil = p.now.Add(p.o.GracePacks).Truncate(time.Second)
 	}
 	for id, at := range v.records {
 		for _, c := range p.r.pruneRecord(id).Condemned {

@@ -136,8 +136,8 @@ type pruneSummary struct {
 
 func newPruneSummary(r *repo.PruneResult, dryRun bool) pruneSummary {
 	s := pruneSummary{MessageType: "summary", DryRun: dryRun,
-		Bytes:     pruneCounts{r.LiveBytes, r.UnusedBytes + r.DeadBytes, r.RepackBytes, r.RemovedBytes, r.PackBytes - r.RemovedBytes + r.CopiedBytes},
-		Packfiles: pruneCounts{int64(r.Packs - r.DeadPacks), int64(r.DeadPacks), int64(r.Repacked), int64(r.RemovedPacks), int64(r.Packs - r.RemovedPacks + r.NewPacks)},
+		Bytes:     pruneCounts{r.LiveBytes, r.UnusedBytes + r.DeadBytes, r.RepackBytes, r.RemovedBytes, r.StoredBytes - r.RemovedBytes + r.CopiedBytes},
+		Packfiles: pruneCounts{int64(r.Packs - r.DeadPacks), int64(r.DeadPacks), int64(r.Repacked), int64(r.RemovedPacks), int64(r.Stored - r.RemovedPacks + r.NewPacks)},
 		Snapshots: r.Snapshots, SnapshotsTrashed: r.Trashed, SnapshotsEmptied: r.Emptied, BytesCopied: r.CopiedBytes,
 		BytesWaiting: r.WaitingBytes, PacksWaiting: r.WaitingPacks, BytesYoung: r.YoungBytes, OrphanPacks: r.Orphans, OrphanBytes: r.OrphanBytes,
 		MissingChunks: r.MissingChunks, BoundReachedFirst: r.Unfinished}
