@@ -1,9 +1,9 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -59,26 +59,28 @@ func (p *repairing) loseKeyless(ctx context.Context) error {
 
 // keyless reports whether a pack has a segment whose content key is lost.
 func (p *repairing) keyless(ctx context.Context, keys *keyTest, f *packFile) (bool, error) {
-	directory := p.mended[f.id]
-	if directory == nil {
-		var err error
-		if _, directory, err = pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID); err != nil {
-			if ctx.Err() != nil {
-				return false, context.Cause(ctx)
-			}
-			return false, nil // it belongs to somebody else
+	for _, id := range p.sealers[f.id] {
+		if lost, err := keys.isLost(ctx, id); err != nil || lost {
+			return lost, err
 		}
+	}
+	if p.mended[f.id] != nil {
+		return false, nil
+	}
+	_, directory, err := pack.ReadDirectoryFrom(storeReader{ctx, p.raw, f.name()}, f.size, p.r.meta, p.r.config.ID)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	if err != nil {
+		return false, nil // it belongs to somebody else
 	}
 	for i := range directory {
 		var id seal.KeyID
-		if n, err := p.found.ReadAt(ctx, f.name(), id[:], int64(directory[i].Offset)); n < len(id) {
+		if n, err := p.raw.ReadAt(ctx, f.name(), id[:], int64(directory[i].Offset)); n < len(id) {
 			if ctx.Err() != nil {
 				return false, context.Cause(ctx)
 			}
-			if err == nil || errors.Is(err, io.EOF) {
-				return false, nil // a dry run does not have the bytes of what it would mend
-			}
-			return false, err
+			return false, cmp.Or(err, io.ErrUnexpectedEOF)
 		}
 		if lost, err := keys.isLost(ctx, id); err != nil || lost {
 			return lost, err

@@ -44,6 +44,7 @@ type repairing struct {
 	heads     map[seal.KeyID]bool        // content keys that packs of data begin with
 	elsewhere map[pack.ID]string         // files that hold the bytes of other packs
 	mended    map[pack.ID]pack.Directory // of packs that are whole now, or would be
+	sealers   map[pack.ID][]seal.KeyID   // of their segments of data
 }
 
 // Repair makes whole again what can be: from parity, from second copies, and the index from the packs. It removes nothing: damaged
@@ -55,7 +56,7 @@ func (r *Repo) Repair(ctx context.Context, o RepairOptions) (*RepairResult, erro
 	if o.Progress == nil {
 		o.Progress = &CheckProgress{}
 	}
-	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}, heads: map[seal.KeyID]bool{}, elsewhere: map[pack.ID]string{}, mended: map[pack.ID]pack.Directory{}}
+	p := &repairing{r: r, o: o, raw: r.store, result: &RepairResult{}, all: map[string]int64{}, archived: map[pack.ID]bool{}, heads: map[seal.KeyID]bool{}, elsewhere: map[pack.ID]string{}, mended: map[pack.ID]pack.Directory{}, sealers: map[pack.ID][]seal.KeyID{}}
 	if s, ok := able[protector](r.store); ok {
 		p.raw, p.protected = s.unprotected(), true
 	}
@@ -451,6 +452,12 @@ func (p *repairing) mend(ctx context.Context, f packFile) (name string, data []b
 func (p *repairing) nameOf(f packFile, data []byte) (string, error) {
 	class, directory, err := pack.ReadDirectoryFrom(bytes.NewReader(data), int64(len(data)), p.r.meta, p.r.config.ID)
 	p.mended[f.id] = directory
+	for i := range directory {
+		if id, err := seal.BoxKey(data[directory[i].Offset:]); err == nil && class == pack.ClassData {
+			p.sealers[f.id] = append(p.sealers[f.id], id)
+			p.heads[id] = true
+		}
+	}
 	return pack.Name(class, f.id), err
 }
 
