@@ -65,8 +65,8 @@ type BackupOptions struct {
 	Paths      []string // what was backed up, for people and filters
 	Excludes   []string
 	Tags       []string
-	Parts      []snapshot.Part
-	Origin     *snapshot.Origin // of a pull; copied
+	Parts      []Part
+	Origin     *Origin // of a pull; copied
 	Program    string
 	Time       time.Time // of the snapshot, its year from 0 to 9999; zero means now
 
@@ -94,9 +94,11 @@ type BackupOptions struct {
 	// change times; 0 means 2 s.
 	Granularity time.Duration
 
-	Progress *Progress     // counted up while the backup runs, if not nil
-	Item     func(Item)    // told of each file, in path order, from one goroutine; must not block
-	Problem  func(Problem) // told of each problem, from several goroutines
+	Progress *Progress // counted up while the backup runs, if not nil
+	// Item, if not nil, is told of each file and folder, from one goroutine: of all entries of a folder, ordered by name, then of those of
+	// its first folder, and so on. The backup waits while it runs.
+	Item    func(Item)
+	Problem func(Problem) // told of each problem, from several goroutines at once
 	// Check, if not nil, is asked before the snapshot is committed and may change its record, for
 	// instance mark it. An error means that no snapshot is made. A dry run asks as well.
 	Check func(s *Snapshot, parent *Snapshot) error
@@ -109,7 +111,7 @@ type BackupResult struct {
 	Snapshot *Snapshot
 	// Parent is the snapshot that unchanged files were taken from, nil for none.
 	Parent  *Snapshot
-	Summary snapshot.Summary
+	Summary Summary
 	// Partial says that something could not be read.
 	Partial  bool
 	Duration time.Duration

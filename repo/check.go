@@ -406,7 +406,7 @@ func (c *checking) readPacks(ctx context.Context, chosen []index.PackInfo) error
 				return err
 			}
 			c.o.Progress.Packs.Add(1)
-			c.o.Progress.Bytes.Add(report.Bytes)
+			c.o.Progress.Bytes.Add(p.Size) // directories are read besides, and of what is damaged not all
 			for _, s := range report.Directory {
 				for _, chunk := range s.Chunks {
 					c.lengths.Add(chunk.ID, int64(chunk.Length))

@@ -7,8 +7,14 @@
 // [Repo.Restore] brings it back, [Repo.FS] reads single files.
 //
 // Nothing is printed and no goroutine outlives the call that started it. Errors can be
-// told apart with errors.Is and the variables below; a context ends every call.
-// A Repo is safe for concurrent use. Several programs may use one repository at once.
+// told apart with errors.Is and the variables below; a context ends every call, with an
+// error that wraps its cause. A Repo is safe for concurrent use. Several programs may use
+// one repository at once.
+//
+// Many types, such as [Entry], [Snapshot] and [Source], are names for types of packages
+// below internal, where their fields and methods are described:
+//
+//	go doc github.com/snapkeep/snap/internal/tree.Entry
 //
 // The bytes in the store are described in docs/format.md.
 package repo

@@ -10,7 +10,7 @@ import (
 	"github.com/snapkeep/snap/internal/keyring"
 )
 
-// Credential opens a repository: a passphrase, age identities or an SSH private key.
+// Credential opens a repository: a passphrase, age identities or an SSH private key. It serves one goroutine at a time.
 type Credential = keyring.Credential
 
 // Recipient is what a key slot is made for: a passphrase or a public key.

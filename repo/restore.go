@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/snapkeep/snap/internal/chunks"
-	"github.com/snapkeep/snap/internal/filter"
 	"github.com/snapkeep/snap/internal/restore"
 	"github.com/snapkeep/snap/internal/snapshot"
 )
@@ -62,7 +61,7 @@ type RestoreOptions struct {
 	Path string
 	// Include restores only what one of these lists matches, and Exclude leaves out what one
 	// does. The paths they see begin at Path.
-	Include, Exclude []*filter.List
+	Include, Exclude []*PatternList
 
 	Overwrite OverwriteMode
 	// Delete removes, in folders that exist, what the snapshot does not have there, also what was

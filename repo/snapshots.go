@@ -283,7 +283,7 @@ func recordError(err error) error {
 func short(id pack.ID) string { return id.String()[:8] }
 
 // Find returns the snapshot that a word stands for among those that the filter selects:
-// an id or the beginning of one, latest, latest~N (the N-th before it), or a date
+// an id or at least its first four digits, latest, latest~N (the N-th before it), or a date
 // (2006-01-02, also with a time of day, in local time): the newest snapshot until then. The
 // error wraps ErrNoSnapshot or ErrAmbiguous. Where the record of a snapshot cannot be read, which may be the one that is meant, or newer, that is the
 // error.

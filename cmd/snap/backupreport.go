@@ -15,7 +15,7 @@ import (
 )
 
 func backupState(p *repo.Progress) progress.State {
-	s := progress.State{Done: p.Bytes.Load(), Files: max(0, p.Files.Load()-p.Dirs.Load()), Problems: p.Problems.Load()}
+	s := progress.State{Done: p.Bytes.Load(), Files: p.Files.Load(), Problems: p.Problems.Load()}
 	if current := p.Current.Load(); current != nil {
 		s.Current = "/" + *current
 	}

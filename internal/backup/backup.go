@@ -77,7 +77,7 @@ type Options struct {
 
 // Progress counts what a run has done. It may be read at any time.
 type Progress struct {
-	Files, Dirs, Bytes atomic.Int64 // looked at; bytes of regular files
+	Files, Dirs, Bytes atomic.Int64 // looked at: regular files, directories, and bytes of these files
 	BytesRead          atomic.Int64
 	Problems           atomic.Int64
 	Current            atomic.Pointer[string] // path of a file that is being read

@@ -118,6 +118,16 @@ func (j *job) done() {
 
 func (j *job) path() string { return tree.Join(j.unit.path, j.entry.Name) }
 
+// countFiles returns how many of the entries are regular files.
+func countFiles(stats []tree.Stat) (n int64) {
+	for i := range stats {
+		if stats[i].Kind == tree.Regular {
+			n++
+		}
+	}
+	return n
+}
+
 func (r *run) scanAll(ctx context.Context) error {
 	root, err := r.Source.Root(ctx)
 	if err != nil {
@@ -149,7 +159,7 @@ func (r *run) scan(ctx context.Context, dir *dirRef, path string) error {
 	}
 	old := r.oldRuns(ctx, path)
 	r.Progress.Dirs.Add(1)
-	r.Progress.Files.Add(int64(len(stats)))
+	r.Progress.Files.Add(countFiles(stats))
 	switch {
 	case unreadable || len(problems) > 0:
 		err = r.sendTroubled(ctx, dir, path, stats, problems, old, unreadable)
