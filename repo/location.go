@@ -41,7 +41,7 @@ func OpenStore(ctx context.Context, location string) (Store, error) {
 }
 
 // CreateStore makes and opens the store at a URL for a new repository, with default
-// options. A folder that exists has to be empty, else the error wraps fs.ErrExist, and so does the prefix of a bucket.
+// options. A folder that exists has to be empty, or the error wraps fs.ErrExist; the prefix of a bucket has to be empty as well.
 func CreateStore(ctx context.Context, location string) (Store, error) {
 	return StoreOptions{}.Create(ctx, location)
 }
