@@ -7,9 +7,9 @@
 // [Repo.Restore] brings it back, [Repo.FS] reads single files.
 //
 // Nothing is printed and no goroutine outlives the call that started it. Errors can be
-// told apart with errors.Is and the variables below; a context ends every call, with an
-// error that wraps its cause. A Repo is safe for concurrent use. Several programs may use
-// one repository at once.
+// told apart with errors.Is and the variables below; a context ends every call, with its
+// error or its cause. A Repo is safe for concurrent use. Several programs may use one
+// repository at once.
 //
 // Many types, such as [Entry], [Snapshot] and [Source], are names for types of packages
 // below internal, where their fields and methods are described:
