@@ -16,5 +16,7 @@
 //
 //	go doc github.com/snapkeep/snap/internal/tree.Entry
 //
+// The package builds for Linux alone; packages chunker, pack and index build elsewhere as well.
+//
 // The bytes in the store are described in docs/format.md.
 package repo
