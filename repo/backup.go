@@ -83,8 +83,8 @@ type BackupOptions struct {
 	Reread func(path string) bool
 	// SkipIfUnchanged makes no snapshot if its tree would be that of the parent.
 	SkipIfUnchanged bool
-	// AllowEmpty permits a snapshot of a source of which no file could be read, though there are some, or a directory that could not
-	// be read may have some; without it the error is ErrEmpty. Of a source without files there is a snapshot in any case.
+	// AllowEmpty permits a snapshot of a source in which no file was found, and a directory could not be read that may have some; without it
+	// the error is ErrEmpty. Of a source without files there is a snapshot in any case, and a file that cannot be read is in it without content.
 	AllowEmpty bool
 	// DryRun reads everything and writes nothing.
 	DryRun bool
@@ -284,7 +284,7 @@ func (r *Repo) runBackup(ctx context.Context, o BackupOptions, run *writing, all
 	}
 	made, err := backup.Run(ctx, backup.Options{Source: o.Source, Writer: w, Load: r.load, Past: earlier, Parent: root, CheckParts: checkParts, Files: files, Database: database,
 		Reread: o.Reread, Start: begin, Granularity: o.Granularity, Readers: o.Readers, MaxDirs: maxDirs(), Blocks: shared.blocks, Progress: o.Progress, Item: o.Item, Problem: o.Problem})
-	if err == nil && made.Summary.Files == made.Summary.FilesUnreadable && made.Summary.Unreadable > 0 && !o.AllowEmpty {
+	if err == nil && made.Summary.Files == 0 && made.Summary.Unreadable > 0 && !o.AllowEmpty {
 		err = backup.ErrNothingRead
 	}
 	if err != nil {

@@ -60,7 +60,7 @@ var (
 	ErrRootMissing = source.ErrRootMissing
 	// ErrStream says that a stream's command failed, so that no snapshot was made.
 	ErrStream = source.ErrStream
-	// ErrEmpty says that of all files that a backup found it could read none, so that no snapshot was made: see
+	// ErrEmpty says that a backup found no file, and could not read a directory that may have some, so that no snapshot was made: see
 	// BackupOptions.AllowEmpty.
 	ErrEmpty = backup.ErrNothingRead
 	// ErrUnreadable says that a file has no content in the snapshot: it could not be read when it was backed up.

@@ -117,8 +117,19 @@ func (f closedFS) Open(name string) (fs.File, error) {
 	return f.MapFS.Open(name)
 }
 
-// TestNothingReadableIsNoSnapshot backs up files of which none can be read, and then some.
-func TestNothingReadableIsNoSnapshot(t *testing.T) {
+// shutFS has a folder that cannot be listed.
+type shutFS struct{ fstest.MapFS }
+
+func (f shutFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == "shut" {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrPermission}
+	}
+	return f.MapFS.ReadDir(name)
+}
+
+// TestNothingFoundIsNoSnapshot backs up a folder that cannot be listed, where nothing else is and then beside files: one that cannot be read is in the
+// snapshot without content.
+func TestNothingFoundIsNoSnapshot(t *testing.T) {
 	t.Parallel()
 	to, _ := weak(t)
 	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
@@ -126,22 +137,21 @@ func TestNothingReadableIsNoSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	closed := repo.FromFS(closedFS{fstest.MapFS{"a": {Data: []byte("alpha")}, "d/b": {Data: []byte("beta")}}})
-	o := repo.BackupOptions{Source: closed, SourceName: "here"}
+	shut := repo.FromFS(shutFS{fstest.MapFS{"shut/a": {Data: []byte("alpha")}}})
+	o := repo.BackupOptions{Source: shut, SourceName: "here"}
 	if res, err := r.Backup(t.Context(), o); !errors.Is(err, repo.ErrEmpty) {
-		t.Errorf("nothing to read: %+v, %v", res, err)
+		t.Errorf("nothing is found: %+v, %v", res, err)
 	}
 	o.AllowEmpty = true
-	if res, err := r.Backup(t.Context(), o); err != nil || !res.Partial || res.Summary.Unreadable != 2 {
+	if res, err := r.Backup(t.Context(), o); err != nil || !res.Partial || res.Summary.Unreadable != 1 {
 		t.Errorf("with AllowEmpty: %+v, %v", res, err)
 	}
-	open := repo.FromFS(fstest.MapFS{"c": {Data: []byte("gamma")}})
-	o.AllowEmpty, o.Source = false, repo.Merge(closed, open)
+	o.AllowEmpty, o.Source = false, repo.Merge(shut, repo.FromFS(closedFS{fstest.MapFS{"closed": {Data: []byte("beta")}}}))
 	res, err := r.Backup(t.Context(), o)
 	if err != nil || !res.Partial || res.Summary.Unreadable != 2 {
-		t.Fatalf("with a file that can be read: %+v, %v", res, err)
+		t.Fatalf("with a file that cannot be read: %+v, %v", res, err)
 	}
-	if _, err := r.OpenFile(t.Context(), res.Snapshot, "a"); !errors.Is(err, repo.ErrUnreadable) {
+	if _, err := r.OpenFile(t.Context(), res.Snapshot, "closed"); !errors.Is(err, repo.ErrUnreadable) {
 		t.Errorf("open what could not be read: %v", err)
 	}
 }

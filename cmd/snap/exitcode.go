@@ -155,6 +155,7 @@ var rules = []rule{
 	{target(repo.ErrLastOfSource), exitFatal, "name snapshots to keep, or add --unsafe-allow-remove-all"},
 	{target(repo.ErrClockSkew), exitFatal, "set the clocks right first: removal goes by time"},
 	{target(repo.ErrRootMissing), exitFatal, "check the path; is the disk mounted?"},
+	{target(repo.ErrEmpty), exitFatal, "see who may read the folders that are named above; to save them as they are, add --allow-empty"},
 	{target(repo.ErrStream), exitFatal, "run the command by itself to see what is wrong with it; where no output is well, add --stdin-allow-empty"},
 	{target(repo.ErrVerify), exitDamage, "test this machine's memory before the next backup"},
 	{repo.IsDamage, exitDamage, "find out how much is affected: snap check --read-data"},

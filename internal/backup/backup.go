@@ -34,7 +34,7 @@ const (
 	Granularity = 2 * time.Second
 )
 
-// ErrNothingRead says that no file of a source could be read.
+// ErrNothingRead says that no file was found in a source of which something could not be read.
 var ErrNothingRead = errors.New("nothing could be read")
 
 // Options of a run.
@@ -123,7 +123,6 @@ type Summary struct {
 	DirsNew, DirsChanged, DirsUnmodified    int64
 	Files, Bytes                            int64 // regular files and their bytes
 	Unreadable                              int64 // files and directories that could not be read, or not all of their attributes
-	FilesUnreadable                         int64 // regular files among them whose content could not be read
 	ChangedWhileRead                        int64
 }
 

@@ -161,9 +161,6 @@ func (r *run) count(x *tree.Entry, a Action) {
 	}
 	r.summary.Files++
 	r.summary.Bytes += x.Size
-	if x.Marks&tree.MarkUnreadable != 0 {
-		r.summary.FilesUnreadable++
-	}
 	switch a {
 	case ActionNew:
 		r.summary.FilesNew++
