@@ -65,10 +65,10 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }
 
-// Count returns a number with its word: 1 file, 2 files.
+// Count returns a number with its word: 1 file, 2 files, 2 files or folders.
 func Count(n int64, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	return strconv.FormatInt(n, 10) + " " + word + "s"
+	return strconv.FormatInt(n, 10) + " " + strings.ReplaceAll(word, " or ", "s or ") + "s"
 }

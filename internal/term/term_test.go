@@ -114,3 +114,14 @@ func TestTable(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for _, c := range []struct {
+		n          int64
+		word, want string
+	}{{0, "file", "0 files"}, {1, "file", "1 file"}, {-1, "file", "-1 files"}, {1, "file or folder", "1 file or folder"}, {2, "file or folder", "2 files or folders"}} {
+		if got := Count(c.n, c.word); got != c.want {
+			t.Errorf("Count(%d, %q) is %q, want %q", c.n, c.word, got, c.want)
+		}
+	}
+}
