@@ -14,18 +14,24 @@ import (
 	"github.com/snapkeep/snap/internal/store/local"
 )
 
-// TestRepairMakesRoom puts what is no file where a file, or the folder of one, should be. Repair says what it mended, mends it, and keeps what
-// was in the way.
-func TestRepairMakesRoom(t *testing.T) {
-	o := newClock().options()
-	dir := filepath.Join(t.TempDir(), "repo")
-	store, err := local.Create(dir, local.Options{})
+// protectedFolder makes a repository with parity in a folder.
+func protectedFolder(t *testing.T) (dir string, store Store, o Options, r *Repo) {
+	t.Helper()
+	o = newClock().options()
+	o.Parity = ParityOn
+	dir = filepath.Join(t.TempDir(), "repo")
+	folder, err := local.Create(dir, local.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
-	o.Parity = ParityOn
-	r := newTestRepo(t, store, o)
+	t.Cleanup(func() { _ = folder.Close() })
+	return dir, folder, o, newTestRepo(t, folder, o)
+}
+
+// TestRepairMakesRoom puts what is no file where a file, or the folder of one, should be. Repair says what it mended, mends it, and keeps what
+// was in the way.
+func TestRepairMakesRoom(t *testing.T) {
+	dir, store, o, r := protectedFolder(t)
 	f := randomFiles(1, 20, 30_000)
 	s := mustBack(t, r, "a", f)
 	before := listing(t, store)
@@ -67,15 +73,7 @@ func TestRepairMakesRoom(t *testing.T) {
 
 // TestRepairMakesRoomForFolders does the same with the folders of parity.
 func TestRepairMakesRoomForFolders(t *testing.T) {
-	o := newClock().options()
-	dir := filepath.Join(t.TempDir(), "repo")
-	store, err := local.Create(dir, local.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	o.Parity = ParityOn
-	r := newTestRepo(t, store, o)
+	dir, store, o, r := protectedFolder(t)
 	mustBack(t, r, "a", randomFiles(1, 20, 30_000))
 	name := names(t, store, parityPrefix)[0]
 	folder := filepath.Join(dir, filepath.Dir(name))
