@@ -52,12 +52,7 @@ func TestOptionsThatThereAreNot(t *testing.T) {
 // TestArgumentsThatAreMissing checks that what a caller forgot, or computed wrongly, is an error and neither ends the program nor waits for ever.
 func TestArgumentsThatAreMissing(t *testing.T) {
 	t.Parallel()
-	to, _ := weak(t)
-	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := inMemory(t)
 	files := repo.FromFS(fstest.MapFS{"a": {Data: make([]byte, 9<<20)}})
 	for name, o := range map[string]repo.BackupOptions{
 		"no source name":           {Source: files},

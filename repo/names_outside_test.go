@@ -7,19 +7,13 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/repo"
 )
 
 // TestPatternsOfAnOutsideProgram restores with patterns, by names of package repo alone.
 func TestPatternsOfAnOutsideProgram(t *testing.T) {
 	t.Parallel()
-	to, _ := weak(t)
-	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := inMemory(t)
 	var p repo.Progress
 	files := fstest.MapFS{"a.txt": {Data: []byte("alpha")}, "d/b.txt": {Data: []byte("beta")}, "d/c.log": {Data: []byte("gamma")}}
 	res, err := r.Backup(t.Context(), repo.BackupOptions{Source: repo.FromFS(files), SourceName: "here", Progress: &p,

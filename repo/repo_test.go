@@ -26,6 +26,22 @@ func weak(t *testing.T) (*repo.Recipient, *repo.Credential) {
 	return to, c
 }
 
+// inMemory makes a repository in memory.
+func inMemory(t *testing.T) *repo.Repo {
+	t.Helper()
+	to, _ := weak(t)
+	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
 func TestSecondBackupReusesTheFirst(t *testing.T) {
 	dir := t.TempDir()
 	for name, data := range map[string][]byte{"a": []byte("alpha"), "sub/b": bytes.Repeat([]byte("beta"), 1000), "sub/deep/c": make([]byte, 3<<20)} {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/snapkeep/snap/internal/store/mem"
 	"github.com/snapkeep/snap/repo"
 )
 
@@ -25,12 +24,7 @@ func labelled(t *testing.T, r *repo.Repo) *repo.Snapshot {
 // TestTagGoesByWhatHolds labels one and the same *Snapshot several times over, which goes on showing what was there at first.
 func TestTagGoesByWhatHolds(t *testing.T) {
 	t.Parallel()
-	to, _ := weak(t)
-	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := inMemory(t)
 	res, err := r.Backup(t.Context(), repo.BackupOptions{Source: repo.FromFS(fstest.MapFS{"a": {Data: []byte("alpha")}}), SourceName: "here", Tags: []string{"first"}})
 	if err != nil {
 		t.Fatal(err)

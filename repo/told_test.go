@@ -131,12 +131,7 @@ func (f shutFS) ReadDir(name string) ([]fs.DirEntry, error) {
 // snapshot without content.
 func TestNothingFoundIsNoSnapshot(t *testing.T) {
 	t.Parallel()
-	to, _ := weak(t)
-	r, err := repo.Create(t.Context(), mem.New(nil), to, repo.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := inMemory(t)
 	shut := repo.FromFS(shutFS{fstest.MapFS{"shut/a": {Data: []byte("alpha")}}})
 	o := repo.BackupOptions{Source: shut, SourceName: "here"}
 	if res, err := r.Backup(t.Context(), o); !errors.Is(err, repo.ErrEmpty) {
